@@ -1,0 +1,80 @@
+//! Scores: what is published for an event, and how it is encoded.
+
+pub mod columns;
+
+use std::rc::Rc;
+
+use crate::record::Event;
+
+/// What the figures of a score are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// The normaliser is not set yet: figures are null.
+    Warmup,
+    /// Scored.
+    Ok,
+    /// Scored by a model that no longer follows its stream.
+    Stale,
+}
+
+impl Status {
+    /// The column's text.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Warmup => "warmup",
+            Self::Ok => "ok",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// The figures of one event, all of them functions of `params` alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    /// Which life of the model scored.
+    pub epoch: u32,
+    /// SGD steps that the model had taken.
+    pub updates: u64,
+    /// What the figures are worth.
+    pub status: Status,
+    /// P(Y > t) for each threshold, then the quantiles, then the shortfalls, in the config's order; NaN is null.
+    pub figures: Box<[f64]>,
+    /// The distribution's parameters (empty in warm-up).
+    pub params: Box<[f32]>,
+    /// The target and its score, where it was known when the event was scored.
+    pub realized: Option<Realized>,
+}
+
+/// A target that came, judged by the distribution that its event was scored with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Realized {
+    /// The target.
+    pub target: f64,
+    /// log p(y|x) in nats; NaN is null (in warm-up).
+    pub log_score: f64,
+    /// F(y|x); NaN is null (in warm-up).
+    pub pit: f64,
+}
+
+/// An event with its score: one row of the output topic.
+#[derive(Debug, Clone)]
+pub struct Scored {
+    /// The event.
+    pub event: Rc<Event>,
+    /// Its score.
+    pub score: Rc<Score>,
+}
+
+/// A target that came after its event was scored: one row of the outcomes topic.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The event.
+    pub event: Rc<Event>,
+    /// The score it was given.
+    pub score: Rc<Score>,
+    /// When the target became known, µs since 1970.
+    pub target_time_us: i64,
+    /// The target and its score.
+    pub realized: Realized,
+}
