@@ -1,5 +1,7 @@
-fn main() {
-    let t = tch::Tensor::from_slice(&[1f32, 2., 3.]);
-    println!("{:?}", t.sum(tch::Kind::Float));
-    println!("{:?}", rdkafka::util::get_rdkafka_version());
+//! The `tailwater` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tailwater::cli::main()
 }

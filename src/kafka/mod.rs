@@ -1,1 +1,27 @@
-//! kafka
+//! Kafka at the edge: everything that talks to brokers.
+//!
+//! - `client`: how clients are configured, and what happens to their logs
+//! - `preflight`: whether brokers, topics and rights are as the config needs them
+//! - `membership`: who leads: the process that the one-partition state topic is assigned to
+//! - `backlog`: how much has been read and not yet taken, and so which partitions pause
+//! - `reader`: the thread that polls and decodes
+//! - `publisher`: the thread that sends, and commits offsets when all before them was acknowledged
+//! - `tail`: the last messages of a topic, for `check` and `peek`
+//! - `embedded`: librdkafka's own cluster, for the demo
+
+pub mod backlog;
+pub mod client;
+pub mod embedded;
+pub mod membership;
+pub mod preflight;
+pub mod publisher;
+pub mod reader;
+pub mod tail;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// The code that librdkafka gave with an error, where it gave one.
+#[must_use]
+pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    error.rdkafka_error_code()
+}

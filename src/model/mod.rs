@@ -1,1 +1,145 @@
-//! model
+//! The model: features to inputs, the net, and its training.
+
+use std::{rc::Rc, sync::Arc};
+
+use crate::{config::Config, density::Density, record::Event};
+
+pub mod inputs;
+pub mod learner;
+pub mod net;
+pub mod noise;
+pub mod normaliser;
+pub mod optimizer;
+pub mod twin;
+pub mod vocabulary;
+
+use inputs::{Inputs, Row};
+use learner::{Learner, Step};
+use net::{Shape, Workspace};
+use normaliser::Normaliser;
+
+/// Which life of the model this is: 1 until a model starts anew where another one was.
+pub const FIRST_EPOCH: u32 = 1;
+
+/// Maps events to distributions, and learns to.
+///
+/// A distribution is a row of float32: the density's parameters, then center and scale of the target. Every
+/// published figure is a function of that row.
+pub struct Model {
+    density: Arc<dyn Density>,
+    shape: Shape,
+    inputs: Inputs,
+    /// `None` during the warm-up.
+    target: Option<Normaliser>,
+    learner: Learner,
+    row: Row,
+    workspace: Workspace,
+}
+
+impl Model {
+    /// A model that knows nothing yet.
+    #[must_use]
+    pub fn new(config: &Config, density: Arc<dyn Density>) -> Self {
+        let inputs = Inputs::new(&config.features);
+        let shape = Shape::new(
+            inputs.num_dense(),
+            &inputs.category_columns(),
+            &config.model.hidden,
+            config.model.activation,
+            density.num_params(),
+            density.locations(),
+        );
+        let learner = Learner::new(
+            density.clone(),
+            shape.clone(),
+            config.learn.clone(),
+            config.model.seed,
+            inputs.number_positions(),
+        );
+        Self {
+            density,
+            shape,
+            inputs,
+            target: None,
+            learner,
+            row: Row::default(),
+            workspace: Workspace::default(),
+        }
+    }
+
+    /// The length of a distribution's row.
+    #[must_use]
+    pub fn num_params(&self) -> usize {
+        num_params(self.density.as_ref())
+    }
+
+    /// SGD steps taken.
+    #[must_use]
+    pub fn updates(&self) -> u64 {
+        self.learner.updates()
+    }
+
+    /// Whether the normalisers are set and the model scores.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.target.is_some()
+    }
+
+    /// What the model knows of features and their values.
+    #[must_use]
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    /// The event's distribution; empty during the warm-up.
+    #[must_use]
+    pub fn distribution(&mut self, event: &Event) -> Box<[f32]> {
+        let Some(target) = self.target else { return Box::default() };
+        let num_outputs = self.shape.num_outputs();
+        let mut params = vec![0.0; num_outputs + 2];
+        self.inputs.encode(event, &mut self.row);
+        let outputs = &mut params[..num_outputs];
+        self.shape.forward(self.learner.weights(), &self.row, outputs, &mut self.workspace);
+        params[num_outputs] = target.center as f32;
+        params[num_outputs + 1] = target.scale as f32;
+        params.into()
+    }
+
+    /// Ends the warm-up: sets the normalisers from these labelled events.
+    pub fn fit(&mut self, events: &[Rc<Event>]) {
+        self.inputs.fit(events.iter().map(Rc::as_ref));
+        let mut targets: Vec<f64> = events.iter().map(|event| label(event)).collect();
+        self.target = Some(Normaliser::fit(&mut targets));
+    }
+
+    /// Learns from one mini-batch of labelled events. The loss is in nats of the target's own unit.
+    ///
+    /// # Panics
+    /// During the warm-up: there are no inputs to learn from yet.
+    pub fn learn(&mut self, batch: &[Rc<Event>]) -> Step {
+        let target = self.target.expect("learning begins when the warm-up has ended");
+        let mut targets = Vec::with_capacity(batch.len());
+        let mut rows = Vec::with_capacity(batch.len());
+        for event in batch {
+            self.inputs.learn_categories(event);
+            let mut row = Row::default();
+            self.inputs.encode(event, &mut row);
+            rows.push(row);
+            targets.push(target.normalise(label(event)));
+        }
+        let mut step = self.learner.step(rows, targets);
+        step.loss_nats += target.scale.ln();
+        step
+    }
+}
+
+/// The length of a distribution's row: the density's parameters, center, scale.
+#[must_use]
+pub fn num_params(density: &dyn Density) -> usize {
+    density.num_params() + 2
+}
+
+/// The target of a labelled event.
+fn label(event: &Event) -> f64 {
+    event.target.as_ref().expect("only events with a target are learned from").values[0]
+}

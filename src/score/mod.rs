@@ -1,6 +1,7 @@
 //! Scores: what is published for an event, and how it is encoded.
 
 pub mod columns;
+pub mod figures;
 
 use std::rc::Rc;
 

@@ -1,0 +1,115 @@
+//! The command line: what users type, and what they see.
+//!
+//! Results go to standard output, logs and progress to standard error. Exit codes: 0 done, 1 failed, 2 wrong
+//! usage, 78 wrong config.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, ConfigErrors};
+
+mod check;
+mod demo;
+mod peek;
+pub mod render;
+mod run;
+
+/// Wrong config (`EX_CONFIG` of sysexits.h).
+const EXIT_CONFIG: u8 = 78;
+
+/// Learns how likely the tails are, online, and publishes it for every event.
+#[derive(Debug, Parser)]
+#[command(name = "tailwater", version, about, max_term_width = 100)]
+struct Cli {
+    /// How logs are written to standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log: LogFormat,
+    /// What is logged, for instance `debug` or `tailwater=debug,librdkafka=info`
+    #[arg(long, global = true, value_name = "FILTER", env = "TAILWATER_LOG", default_value = "info")]
+    log_level: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator: read, score, learn, publish
+    Run(ConfigArgs),
+    /// Everything in one process, on real flights; nothing to install or start
+    Demo(demo::DemoArgs),
+    /// Look at the config, the brokers, the topics and rights, and ten records
+    Check(check::CheckArgs),
+    /// Show published scores
+    Peek(peek::PeekArgs),
+}
+
+/// Where the config comes from.
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The config file
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Set one key, over the file and the environment; may be given often
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Config, ConfigErrors> {
+        Config::load(Path::new(&self.config), &self.sets, std::env::vars())
+    }
+}
+
+/// Parses the arguments and does what they say.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    init_logs(cli.log, &cli.log_level, matches!(cli.command, Command::Demo(_)));
+    let result = match &cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Peek(args) => peek::run(args),
+    };
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    match error.downcast_ref::<ConfigErrors>() {
+        Some(errors) => {
+            eprintln!("{errors}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+        None => {
+            eprintln!("tailwater: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The demo's screen has no room for logs below a warning.
+fn init_logs(format: LogFormat, filter: &str, is_demo: bool) {
+    let filter = if is_demo && filter == "info" { "error" } else { filter };
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
+        eprintln!("tailwater: --log-level {filter}: {error}; using info");
+        EnvFilter::new("info")
+    });
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            let colours = console::colors_enabled_stderr();
+            logs.with_ansi(colours).init();
+        }
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+}

@@ -1,0 +1,83 @@
+//! `tailwater peek`: published scores, for people and pipes.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use rdkafka::Message as _;
+
+use super::{
+    ConfigArgs,
+    render::{Renderer, Style},
+};
+use crate::kafka::tail::Tail;
+
+#[derive(Debug, Args)]
+pub(super) struct PeekArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How many of the last events to show
+    #[arg(short = 'n', value_name = "N", default_value_t = 10)]
+    count: usize,
+    /// Go on with what comes
+    #[arg(short, long)]
+    follow: bool,
+    /// How rows are shown
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Show the distributions' parameters too
+    #[arg(long)]
+    params: bool,
+    /// Show the outcomes topic instead of the scores
+    #[arg(long)]
+    outcomes: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// A table for people
+    Table,
+    /// One JSON object a line
+    Json,
+    /// CSV with a header
+    Csv,
+}
+
+/// Prints the last scores, and with `--follow` the next ones.
+pub(super) fn run(args: &PeekArgs) -> anyhow::Result<()> {
+    let config = args.config.load()?;
+    let topic = if args.outcomes {
+        let none = || anyhow::anyhow!("output.outcomes is not set, so no outcomes are published");
+        config.output.outcomes.as_ref().ok_or_else(none)?
+    } else {
+        &config.output.topic
+    };
+    let style = match args.format {
+        Format::Table => Style::Table,
+        Format::Json => Style::Json,
+        Format::Csv => Style::Csv,
+    };
+    let mut renderer = Renderer::new(io::stdout().lock(), style, args.params);
+    // A message holds at least one event.
+    let mut tail = Tail::new(&config.kafka, topic, args.count as i64)?;
+    let mut payloads: Vec<(Option<i64>, Vec<u8>)> = Vec::new();
+    for message in tail.read()? {
+        payloads.push((message.timestamp().to_millis(), message.payload().unwrap_or_default().to_vec()));
+    }
+    // Partitions are read one beside the other: the time of sending puts them in order.
+    payloads.sort_by_key(|(sent_ms, _)| *sent_ms);
+    let payloads: Vec<Vec<u8>> = payloads.into_iter().map(|(_, payload)| payload).collect();
+    renderer.last(&payloads, args.count)?;
+    if payloads.is_empty() && !args.follow {
+        eprintln!("tailwater: '{topic}' holds no scores yet");
+    }
+    while args.follow {
+        if let Some(message) = tail.next(Duration::from_millis(200))? {
+            renderer.payload(message.payload().unwrap_or_default(), usize::MAX)?;
+        }
+    }
+    io::stdout().flush()?;
+    Ok(())
+}

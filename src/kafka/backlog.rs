@@ -1,0 +1,119 @@
+//! How much has been read and not yet taken, by partition. The reader adds, the operator's thread takes away, and
+//! a partition that is over its bound pauses until half of it is worked off.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Mutex,
+};
+
+use super::client::lock;
+
+/// All partitions together hold at most this many rows …
+pub const MAX_ROWS: usize = 65_536;
+/// … and about this many bytes of messages.
+pub const MAX_BYTES: usize = 64 << 20;
+/// What a row weighs at least, however short its message is: the decoded event.
+const ROW_BYTES: usize = 512;
+
+/// Rows read and not yet taken.
+#[derive(Debug)]
+pub struct Backlog {
+    max_rows: usize,
+    max_bytes: usize,
+    partitions: Mutex<BTreeMap<i32, Partition>>,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    /// The weight of each row, oldest first.
+    weights: VecDeque<usize>,
+    bytes: usize,
+}
+
+impl Backlog {
+    /// An empty backlog with an equal share of the bounds for each of so many partitions.
+    #[must_use]
+    pub fn new(num_partitions: usize) -> Self {
+        let share = num_partitions.max(1);
+        Self {
+            max_rows: (MAX_ROWS / share).max(64),
+            max_bytes: (MAX_BYTES / share).max(1 << 20),
+            partitions: Mutex::default(),
+        }
+    }
+
+    /// Rows were read, out of a message of so many bytes.
+    pub fn add(&self, partition: i32, num_rows: usize, message_bytes: usize) {
+        let mut partitions = lock(&self.partitions);
+        let backlog = partitions.entry(partition).or_default();
+        let weight = message_bytes / num_rows.max(1) + ROW_BYTES;
+        backlog.weights.extend(std::iter::repeat_n(weight, num_rows));
+        backlog.bytes += weight * num_rows;
+    }
+
+    /// Rows were taken, the oldest ones of their partition.
+    pub fn remove(&self, partition: i32, num_rows: usize) {
+        let mut partitions = lock(&self.partitions);
+        let Some(backlog) = partitions.get_mut(&partition) else { return };
+        for _ in 0..num_rows {
+            backlog.bytes -= backlog.weights.pop_front().unwrap_or(0);
+        }
+    }
+
+    /// Whether the partition is over its bound, and should pause.
+    #[must_use]
+    pub fn is_full(&self, partition: i32) -> bool {
+        self.share_of_bound(partition) >= 1.0
+    }
+
+    /// Whether half of the bound is worked off, and the partition should go on.
+    #[must_use]
+    pub fn has_room(&self, partition: i32) -> bool {
+        self.share_of_bound(partition) <= 0.5
+    }
+
+    /// Rows of all partitions.
+    #[must_use]
+    pub fn num_rows(&self) -> usize {
+        lock(&self.partitions).values().map(|p| p.weights.len()).sum()
+    }
+
+    fn share_of_bound(&self, partition: i32) -> f64 {
+        lock(&self.partitions).get(&partition).map_or(0.0, |backlog| {
+            let rows = backlog.weights.len() as f64 / self.max_rows as f64;
+            rows.max(backlog.bytes as f64 / self.max_bytes as f64)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_full_at_its_share_of_rows_and_has_room_at_half_of_it() {
+        let backlog = Backlog::new(4);
+        backlog.add(0, MAX_ROWS / 4 - 1, 0);
+        assert!(!backlog.is_full(0));
+        backlog.add(0, 1, 0);
+        assert!(backlog.is_full(0) && !backlog.is_full(1));
+        backlog.remove(0, MAX_ROWS / 8 - 1);
+        assert!(!backlog.is_full(0) && !backlog.has_room(0));
+        backlog.remove(0, 1);
+        assert!(backlog.has_room(0));
+    }
+
+    #[test]
+    fn a_few_large_messages_fill_it_by_their_bytes() {
+        let backlog = Backlog::new(1);
+        for _ in 0..64 {
+            assert!(!backlog.is_full(0));
+            backlog.add(0, 1, 1 << 20);
+        }
+        assert!(backlog.is_full(0));
+        assert_eq!(backlog.num_rows(), 64);
+        backlog.remove(0, 64);
+        assert!(backlog.has_room(0));
+        assert_eq!(backlog.num_rows(), 0);
+    }
+}

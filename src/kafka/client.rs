@@ -1,0 +1,99 @@
+//! How Kafka clients are configured, and what becomes of their logs and errors.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use rdkafka::{ClientConfig, ClientContext, config::RDKafkaLogLevel, error::KafkaError, statistics::Statistics};
+
+use crate::config;
+
+/// A client's settings before its role adds to them: brokers, name and the user's own properties.
+#[must_use]
+pub fn base(kafka: &config::Kafka) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &kafka.brokers).set("client.id", "tailwater");
+    for (key, value) in &kafka.properties {
+        client.set(key, &value.0);
+    }
+    client
+}
+
+/// Settings of a consumer that neither commits nor stores offsets by itself.
+#[must_use]
+pub fn consumer(kafka: &config::Kafka) -> ClientConfig {
+    let mut client = base(kafka);
+    client
+        .set("group.id", &kafka.group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error");
+    client
+}
+
+/// What a client told us last, shared with who asks.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// High watermarks by partition, from the client's statistics.
+    high_watermarks: Mutex<BTreeMap<i32, i64>>,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Observed {
+    /// The offset after the partition's last readable record, as last heard from the broker.
+    #[must_use]
+    pub fn high_watermarks(&self) -> BTreeMap<i32, i64> {
+        lock(&self.high_watermarks).clone()
+    }
+
+    /// Takes the last error that the client reported since the last call.
+    pub fn take_error(&self) -> Option<String> {
+        lock(&self.last_error).take()
+    }
+}
+
+/// A lock whose data stays usable after a panic elsewhere: it holds plain values, whole at every moment.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends a client's logs to tracing, and keeps what it observed.
+#[derive(Debug, Default)]
+pub struct Context {
+    /// The topic whose watermarks matter; empty for none.
+    pub topic: String,
+    /// What the client told.
+    pub observed: std::sync::Arc<Observed>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let Some(topic) = statistics.topics.get(&self.topic) else { return };
+        let known = topic.partitions.values().filter(|p| p.partition >= 0 && p.ls_offset >= 0);
+        *lock(&self.observed.high_watermarks) = known.map(|p| (p.partition, p.ls_offset)).collect();
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, reason);
+        *lock(&self.observed.last_error) = Some(reason.to_owned());
+    }
+}
+
+/// librdkafka's own words, one level quieter than it says: it reports each lost connection as an error, while it goes
+/// on trying by itself.
+pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(target: "librdkafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+            tracing::warn!(target: "librdkafka", facility, "{message}");
+        }
+        _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
+    }
+}

@@ -1,0 +1,191 @@
+//! Who leads. All processes of a group subscribe to the one-partition state topic, and the one it is assigned to
+//! leads; the others stand by. The leader takes the input's partitions by `assign`, so a standby that comes or
+//! goes moves none of them, and its offsets are committed for the same group, so that lag tools see them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
+    error::{KafkaError, KafkaResult},
+};
+
+use super::client::{self, lock};
+use crate::config::Config;
+
+/// How long a revoked leader may take to hand in what it has scored; below the default session timeout (45 s).
+const HAND_OVER: Duration = Duration::from_secs(15);
+/// How long the broker may take to answer about offsets.
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A place in the group.
+pub struct Membership {
+    consumer: BaseConsumer<Lease>,
+    input: String,
+}
+
+/// What the rebalances have decided so far.
+#[derive(Clone, Default)]
+pub struct Lease(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    state: Mutex<State>,
+    changed: Condvar,
+    rebalances: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    assigned: bool,
+    /// The leader has work under way that it wants to hand in before it yields.
+    working: bool,
+}
+
+impl Lease {
+    /// Whether this process leads at the moment.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        lock(&self.0.state).assigned
+    }
+
+    /// Rebalances so far.
+    #[must_use]
+    pub fn rebalances(&self) -> u64 {
+        self.0.rebalances.load(Ordering::Relaxed)
+    }
+
+    /// The leader has begun to work: a revocation waits until `hand_in`.
+    pub fn begin(&self) {
+        lock(&self.0.state).working = true;
+    }
+
+    /// The leader's work is handed in: a revocation need not wait.
+    pub fn hand_in(&self) {
+        lock(&self.0.state).working = false;
+        self.0.changed.notify_all();
+    }
+
+    /// Ends the lease and waits until the work under way is handed in, for `HAND_OVER` at most.
+    fn revoke(&self) {
+        let mut state = lock(&self.0.state);
+        state.assigned = false;
+        let deadline = Instant::now() + HAND_OVER;
+        while state.working {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::warn!("leadership ends before all scores were handed in; the next leader scores them again");
+                return;
+            }
+            (state, _) = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl ClientContext for Lease {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, reason);
+    }
+}
+
+impl ConsumerContext for Lease {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Revoke(partitions) if partitions.count() > 0 => self.revoke(),
+            Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
+            _ => {}
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        self.0.rebalances.fetch_add(1, Ordering::Relaxed);
+        if let Rebalance::Assign(partitions) = rebalance
+            && partitions.count() > 0
+        {
+            lock(&self.0.state).assigned = true;
+        }
+    }
+}
+
+impl Membership {
+    /// Joins the group. Whether it leads shows while it is polled.
+    ///
+    /// # Errors
+    /// When the client can't be made: a property that librdkafka refuses.
+    pub fn join(config: &Config) -> KafkaResult<Self> {
+        let mut client = client::consumer(&config.kafka);
+        if !config.kafka.properties.contains_key("partition.assignment.strategy")
+            && config.kafka.properties.get("group.protocol").is_none_or(|p| p.0 != "consumer")
+        {
+            client.set("partition.assignment.strategy", "cooperative-sticky");
+        }
+        let membership = Self::from_client(&client, config)?;
+        membership.consumer.subscribe(&[&config.state.topic])?;
+        Ok(membership)
+    }
+
+    /// Looks at the group without joining it.
+    ///
+    /// # Errors
+    /// When the client can't be made.
+    pub fn look(config: &Config) -> KafkaResult<Self> {
+        Self::from_client(&client::consumer(&config.kafka), config)
+    }
+
+    fn from_client(client: &ClientConfig, config: &Config) -> KafkaResult<Self> {
+        let consumer = client.create_with_context(Lease::default())?;
+        Ok(Self { consumer, input: config.input.topic.clone() })
+    }
+
+    /// Keeps the membership alive and lets rebalances happen; to be called more often than `max.poll.interval.ms`.
+    pub fn poll(&self, timeout: Duration) {
+        match self.consumer.poll(timeout) {
+            None | Some(Ok(_)) => {}
+            Some(Err(error)) => tracing::warn!(%error, "group membership"),
+        }
+    }
+
+    /// What the rebalances have decided.
+    #[must_use]
+    pub fn lease(&self) -> &Lease {
+        self.consumer.context()
+    }
+
+    /// The group's committed offset of each of these input partitions; `None` where it has none.
+    ///
+    /// # Errors
+    /// When the broker does not answer or refuses.
+    pub fn committed(&self, partitions: &[i32]) -> KafkaResult<BTreeMap<i32, Option<i64>>> {
+        let mut list = TopicPartitionList::new();
+        for &partition in partitions {
+            list.add_partition(&self.input, partition);
+        }
+        let committed = self.consumer.committed_offsets(list, OFFSETS_TIMEOUT)?;
+        let offset = |offset| if let Offset::Offset(at) = offset { Some(at) } else { None };
+        Ok(committed.elements().iter().map(|e| (e.partition(), offset(e.offset()))).collect())
+    }
+
+    /// Commits the next offsets to read.
+    ///
+    /// # Errors
+    /// When the broker refuses: most often because this process no longer leads.
+    pub fn commit(&self, positions: &BTreeMap<i32, i64>) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        for (&partition, &offset) in positions {
+            list.add_partition_offset(&self.input, partition, Offset::Offset(offset))?;
+        }
+        self.consumer.commit(&list, CommitMode::Sync)
+    }
+}

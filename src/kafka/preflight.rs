@@ -1,0 +1,211 @@
+//! Whether brokers, topics and rights are as the config needs them: asked before anything is read.
+
+use std::time::Duration;
+
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+use super::client::{self, Context};
+use crate::config::Config;
+
+/// How long brokers may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Something that has to be put right before anything can run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// librdkafka refuses a property.
+    #[error("kafka.properties: {reason}")]
+    Client {
+        /// librdkafka's reason.
+        reason: String,
+    },
+    /// No broker answers.
+    #[error(
+        "no broker answers at {brokers} ({reason}); check kafka.brokers, that the broker is up, and security.protocol \
+         under [kafka.properties]"
+    )]
+    Unreachable {
+        /// `kafka.brokers`.
+        brokers: String,
+        /// What the client saw last.
+        reason: String,
+    },
+    /// A topic is not there.
+    #[error(
+        "{key}: topic '{topic}' does not exist; create it: kafka-topics.sh --bootstrap-server {brokers} --create \
+         --topic {topic} --partitions {partitions}{config}"
+    )]
+    MissingTopic {
+        /// The config key that names it.
+        key: &'static str,
+        /// The topic.
+        topic: String,
+        /// `kafka.brokers`.
+        brokers: String,
+        /// As many partitions as it should have, as text.
+        partitions: String,
+        /// Further arguments.
+        config: &'static str,
+    },
+    /// A right is missing.
+    #[error(
+        "{key}: no right to {operation} topic '{topic}'; grant it: kafka-acls.sh --bootstrap-server {brokers} --add \
+         --allow-principal User:NAME --operation {operation} --topic {topic}"
+    )]
+    NoRight {
+        /// The config key that names it.
+        key: &'static str,
+        /// The topic.
+        topic: String,
+        /// `kafka.brokers`.
+        brokers: String,
+        /// What is not allowed.
+        operation: &'static str,
+    },
+    /// A topic has too few or too many partitions.
+    #[error("{key}: topic '{topic}' has {found} partitions and needs {needed}: {why}")]
+    Partitions {
+        /// The config key that names it.
+        key: &'static str,
+        /// The topic.
+        topic: String,
+        /// How many it has.
+        found: usize,
+        /// How many it needs.
+        needed: usize,
+        /// The reason.
+        why: &'static str,
+    },
+    /// Anything else the broker says of a topic.
+    #[error("{key}: topic '{topic}' can't be used: {reason}")]
+    Unusable {
+        /// The config key that names it.
+        key: &'static str,
+        /// The topic.
+        topic: String,
+        /// The broker's reason.
+        reason: String,
+    },
+}
+
+/// What the topics look like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The input's partitions.
+    pub input_partitions: Vec<i32>,
+    /// How many brokers the cluster has.
+    pub num_brokers: usize,
+}
+
+/// A topic that the config names.
+struct Named<'a> {
+    key: &'static str,
+    topic: &'a str,
+    is_input: bool,
+    is_state: bool,
+}
+
+/// Asks the brokers about every topic that the config names.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
+    let context = Context::default();
+    let observed = context.observed.clone();
+    let consumer: BaseConsumer<Context> = client::consumer(&config.kafka)
+        .create_with_context(context)
+        .map_err(|error| vec![Fault::Client { reason: error.to_string() }])?;
+    let unreachable = |error: &KafkaError| {
+        consumer.poll(Duration::ZERO); // lets the client report what it saw
+        Fault::Unreachable {
+            brokers: config.kafka.brokers.clone(),
+            reason: observed.take_error().unwrap_or_else(|| error.to_string()),
+        }
+    };
+    let mut faults = Vec::new();
+    let mut layout = Layout { input_partitions: Vec::new(), num_brokers: 0 };
+    for named in topics(config) {
+        let metadata = match consumer.fetch_metadata(Some(named.topic), TIMEOUT) {
+            Ok(metadata) => metadata,
+            Err(error) => match super::code(&error) {
+                Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                    faults.push(no_right(config, &named));
+                    continue;
+                }
+                _ => return Err(vec![unreachable(&error)]),
+            },
+        };
+        layout.num_brokers = metadata.brokers().len();
+        let Some(topic) = metadata.topics().iter().find(|t| t.name() == named.topic) else {
+            faults.push(missing(config, &named, &layout));
+            continue;
+        };
+        let partitions: Vec<i32> = topic.partitions().iter().map(|p| p.id()).collect();
+        match topic.error().map(RDKafkaErrorCode::from) {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                faults.push(missing(config, &named, &layout));
+            }
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => faults.push(no_right(config, &named)),
+            Some(error) => faults.push(Fault::Unusable {
+                key: named.key,
+                topic: named.topic.to_owned(),
+                reason: error.to_string(),
+            }),
+            None if partitions.is_empty() => faults.push(missing(config, &named, &layout)),
+            None if named.is_input => layout.input_partitions = partitions,
+            None => faults.extend(check_partitions(&named, partitions.len(), layout.input_partitions.len())),
+        }
+    }
+    if faults.is_empty() { Ok(layout) } else { Err(faults) }
+}
+
+/// The topics that the config names, the input first.
+fn topics(config: &Config) -> Vec<Named<'_>> {
+    let named = |key, topic| Named { key, topic, is_input: false, is_state: false };
+    let mut topics = vec![
+        Named { is_input: true, ..named("input.topic", &config.input.topic) },
+        named("output.topic", &config.output.topic),
+    ];
+    topics.extend(config.output.outcomes.as_deref().map(|topic| named("output.outcomes", topic)));
+    topics.extend(config.output.rejected.as_deref().map(|topic| named("output.rejected", topic)));
+    topics.push(Named { is_state: true, ..named("state.topic", &config.state.topic) });
+    topics
+}
+
+fn check_partitions(named: &Named<'_>, found: usize, inputs: usize) -> Option<Fault> {
+    let (needed, why) = if named.is_state {
+        (1, "who is assigned its one partition leads")
+    } else {
+        (inputs, "what comes from an input partition is written to the same partition number")
+    };
+    let fits = if named.is_state { found == 1 } else { found >= needed };
+    let topic = named.topic.to_owned();
+    (!fits).then_some(Fault::Partitions { key: named.key, topic, found, needed, why })
+}
+
+fn missing(config: &Config, named: &Named<'_>, layout: &Layout) -> Fault {
+    let partitions = match layout.input_partitions.len() {
+        _ if named.is_state => "1".to_owned(),
+        0 => "N".to_owned(),
+        inputs => inputs.to_string(),
+    };
+    Fault::MissingTopic {
+        key: named.key,
+        topic: named.topic.to_owned(),
+        brokers: config.kafka.brokers.clone(),
+        partitions,
+        config: if named.is_state { " --config cleanup.policy=compact" } else { "" },
+    }
+}
+
+fn no_right(config: &Config, named: &Named<'_>) -> Fault {
+    Fault::NoRight {
+        key: named.key,
+        topic: named.topic.to_owned(),
+        brokers: config.kafka.brokers.clone(),
+        operation: if named.is_input || named.is_state { "READ" } else { "WRITE" },
+    }
+}

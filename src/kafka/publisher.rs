@@ -1,0 +1,239 @@
+//! The thread that sends. It takes messages in the order in which they were made, and commits: everything that
+//! came before a commit has been acknowledged by the broker before the offsets are committed. One commit is one
+//! unit of delivery, so that one transaction can carry all of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, Receiver, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+};
+
+use super::{
+    client::{self, lock},
+    membership::Membership,
+};
+use crate::config::Config;
+
+/// Messages made and not yet sent: a bound on what waits while a broker is away.
+pub const MAX_QUEUED: usize = 64;
+
+/// One message to publish.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Where to.
+    pub topic: Arc<str>,
+    /// The partition: the one that its events came from.
+    pub partition: i32,
+    /// The key.
+    pub key: Option<Box<[u8]>>,
+    /// The value.
+    pub payload: Option<Box<[u8]>>,
+    /// The headers.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// What the publisher is told.
+#[derive(Debug)]
+pub enum Publish {
+    /// Send this.
+    Message(Message),
+    /// Everything up to here belongs to these next offsets.
+    Commit(Commit),
+}
+
+/// The end of a unit of delivery.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Commit {
+    /// The next offset to read of each input partition.
+    pub positions: BTreeMap<i32, i64>,
+    /// Broker timestamps of input records in it, ms since 1970, for the latency metric.
+    pub timestamps_ms: Vec<i64>,
+}
+
+/// Why publishing ended.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The client could not be made.
+    #[error("the producer could not be made: {0}; check [kafka.properties]")]
+    Client(#[source] KafkaError),
+    /// A message can't be delivered, however often it is tried.
+    #[error("publishing to '{topic}' failed for good: {error}{}", remedy(.error))]
+    Delivery {
+        /// The topic.
+        topic: String,
+        /// librdkafka's reason.
+        error: KafkaError,
+    },
+    /// The offsets could not be committed.
+    #[error("committing offsets failed: {0}; the records since the last commit are scored again by the next leader")]
+    Commit(#[source] KafkaError),
+}
+
+fn remedy(error: &KafkaError) -> &'static str {
+    match super::code(error) {
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; give the principal the right to WRITE to it",
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            "; create the topic with as many partitions as the input"
+        }
+        Some(RDKafkaErrorCode::UnknownPartition) => "; give it as many partitions as the input",
+        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
+            "; raise the topic's max.message.bytes, or lower output.rows"
+        }
+        _ => "",
+    }
+}
+
+/// Takes what is to be published; blocks while `MAX_QUEUED` messages wait.
+pub type Outbox = SyncSender<Publish>;
+
+/// A bounded channel to a publisher.
+#[must_use]
+pub fn channel() -> (Outbox, Receiver<Publish>) {
+    mpsc::sync_channel(MAX_QUEUED)
+}
+
+/// Sends and commits.
+pub struct Publisher {
+    producer: BaseProducer<Deliveries>,
+}
+
+/// The first delivery that failed.
+#[derive(Default)]
+struct Deliveries {
+    failed: Mutex<Option<(String, KafkaError)>>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            let topic = rdkafka::Message::topic(message).to_owned();
+            lock(&self.failed).get_or_insert((topic, error.clone()));
+        }
+    }
+}
+
+impl Publisher {
+    /// A publisher for this config.
+    ///
+    /// # Errors
+    /// When librdkafka refuses a property.
+    pub fn new(config: &Config) -> Result<Self, PublishError> {
+        let mut client = client::base(&config.kafka);
+        let defaults = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("linger.ms", "5"),
+            ("compression.type", "lz4"),
+            // While brokers are away messages wait; the bounded queue stops the rest. Giving up would lose scores.
+            ("message.timeout.ms", "0"),
+        ];
+        for (key, value) in defaults {
+            if !config.kafka.properties.contains_key(key) {
+                client.set(key, value);
+            }
+        }
+        let producer = client.create_with_context(Deliveries::default()).map_err(PublishError::Client)?;
+        Ok(Self { producer })
+    }
+
+    /// Publishes until the channel closes, and tells `committed` of each commit and how long it took.
+    ///
+    /// # Errors
+    /// When a message can't be delivered for good, or offsets not be committed.
+    pub fn run(
+        &self,
+        inbox: &Receiver<Publish>,
+        membership: &Membership,
+        mut committed: impl FnMut(&Commit, Duration),
+    ) -> Result<(), PublishError> {
+        loop {
+            match inbox.recv_timeout(Duration::from_millis(50)) {
+                Ok(Publish::Message(message)) => self.send(&message)?,
+                Ok(Publish::Commit(commit)) => {
+                    let begun = Instant::now();
+                    self.flush()?;
+                    if !commit.positions.is_empty() {
+                        membership.commit(&commit.positions).map_err(PublishError::Commit)?;
+                    }
+                    committed(&commit, begun.elapsed());
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    self.producer.poll(Duration::ZERO);
+                    self.check()?;
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return self.flush(),
+            }
+        }
+    }
+
+    fn send(&self, message: &Message) -> Result<(), PublishError> {
+        let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
+        for (key, value) in &message.headers {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let mut record = BaseRecord::to(&message.topic).partition(message.partition).headers(headers);
+        if let Some(key) = &message.key {
+            record = record.key(&key[..]);
+        }
+        if let Some(payload) = &message.payload {
+            record = record.payload(&payload[..]);
+        }
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                    self.producer.poll(Duration::from_millis(20));
+                    self.check()?;
+                    record = refused;
+                }
+                Err((error, _)) => {
+                    return Err(PublishError::Delivery { topic: message.topic.to_string(), error });
+                }
+            }
+        }
+        self.producer.poll(Duration::ZERO);
+        self.check()
+    }
+
+    /// Waits until everything that was sent is acknowledged, for as long as brokers are away.
+    fn flush(&self) -> Result<(), PublishError> {
+        while self.producer.in_flight_count() > 0 {
+            match self.producer.flush(Duration::from_millis(100)) {
+                Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}
+                Err(error) => return Err(PublishError::Delivery { topic: "(any)".into(), error }),
+            }
+            self.check()?;
+        }
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), PublishError> {
+        match lock(&self.producer.context().failed).take() {
+            None => Ok(()),
+            Some((topic, error)) => Err(PublishError::Delivery { topic, error }),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The thread that polls. It decodes borrowed messages, tells of partitions that have no more data, and pauses
+//! those whose backlog is full while it goes on polling.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError},
+    },
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::BorrowedMessage,
+};
+
+use super::{
+    backlog::Backlog,
+    client::{self, Context, Observed},
+    membership::Membership,
+};
+use crate::{
+    config::{Config, Start},
+    operator::Input,
+    record::{self, Decoder, Record},
+};
+
+/// At most this many chunks wait for the operator's thread; the backlog bounds the rows in them.
+pub const MAX_CHUNKS: usize = 256;
+/// At most this many inputs to a chunk.
+const CHUNK_INPUTS: usize = 512;
+/// How long one poll waits when there is nothing to read.
+const POLL: Duration = Duration::from_millis(50);
+/// How often the membership is polled, partitions are paused and resumed, and silent partitions are looked for.
+const TICK: Duration = Duration::from_millis(20);
+/// A partition that is silent for this long (its broker may be away) no longer holds up the others.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How long the broker may take to find the offsets of a time.
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Inputs that were read, oldest first, and what decoding them took.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// The inputs.
+    pub inputs: Vec<Input>,
+    /// Time spent on decoding.
+    pub decode: Duration,
+}
+
+/// Why reading ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The client could not be made or assigned.
+    #[error("the consumer could not be made: {0}; check [kafka.properties]")]
+    Client(#[source] KafkaError),
+    /// The broker did not tell where to begin.
+    #[error("where to begin could not be read from the broker: {0}; check that the group has the right to READ")]
+    Start(#[source] KafkaError),
+    /// The committed offset is no longer in the topic.
+    #[error(
+        "the group's committed offset is out of the range of '{topic}': retention has removed input that was not \
+         scored, or the topic was made anew; set the offsets by hand, for instance kafka-consumer-groups.sh \
+         --group {group} --topic {topic} --reset-offsets --to-earliest --execute"
+    )]
+    OffsetOutOfRange {
+        /// The input topic.
+        topic: String,
+        /// The consumer group.
+        group: String,
+    },
+    /// The broker refuses for good.
+    #[error("reading '{topic}' failed for good: {error}; check that the topic exists and the right to READ it")]
+    Read {
+        /// The input topic.
+        topic: String,
+        /// librdkafka's reason.
+        error: KafkaError,
+    },
+}
+
+/// Reads all input partitions from where the group stands.
+pub struct Reader {
+    consumer: BaseConsumer<Context>,
+    decoder: Decoder,
+    topic: String,
+    group: String,
+    backlog: Arc<Backlog>,
+    observed: Arc<Observed>,
+    paused: BTreeSet<i32>,
+    /// When each partition was last heard of, `None` while it is known to have no more data.
+    awaited: BTreeMap<i32, Option<Instant>>,
+}
+
+impl ConsumerContext for Context {}
+
+impl Reader {
+    /// A reader that is assigned these partitions.
+    ///
+    /// # Errors
+    /// When the broker does not tell where the group stands.
+    pub fn start(
+        config: &Config,
+        membership: &Membership,
+        partitions: &[i32],
+        backlog: Arc<Backlog>,
+    ) -> Result<Self, ReadError> {
+        let mut settings = client::consumer(&config.kafka);
+        let defaults = [
+            ("fetch.wait.max.ms", "20"),
+            ("fetch.queue.backoff.ms", "20"),
+            ("queued.max.messages.kbytes", "16384"),
+            ("statistics.interval.ms", "1000"),
+        ];
+        for (key, value) in defaults {
+            if !config.kafka.properties.contains_key(key) {
+                settings.set(key, value);
+            }
+        }
+        settings.set("enable.partition.eof", "true");
+        let observed = Arc::new(Observed::default());
+        let context = Context { topic: config.input.topic.clone(), observed: observed.clone() };
+        let consumer: BaseConsumer<Context> =
+            settings.create_with_context(context).map_err(ReadError::Client)?;
+        let committed = membership.committed(partitions).map_err(ReadError::Start)?;
+        let begin = starting_offsets(&consumer, config, &committed).map_err(ReadError::Start)?;
+        consumer.assign(&begin).map_err(ReadError::Client)?;
+        let now = Instant::now();
+        Ok(Self {
+            consumer,
+            decoder: Decoder::new(config),
+            topic: config.input.topic.clone(),
+            group: config.kafka.group.clone(),
+            backlog,
+            observed,
+            paused: BTreeSet::new(),
+            awaited: partitions.iter().map(|&p| (p, Some(now))).collect(),
+        })
+    }
+
+    /// What the client observes meanwhile.
+    #[must_use]
+    pub fn observed(&self) -> Arc<Observed> {
+        self.observed.clone()
+    }
+
+    /// Reads until `stop` says so or nobody listens; `tick` is told now and then how many partitions are paused.
+    ///
+    /// # Errors
+    /// When the input can't be read on.
+    pub fn run(
+        mut self,
+        chunks: &SyncSender<Chunk>,
+        membership: &Membership,
+        stop: impl Fn() -> bool,
+        mut tick: impl FnMut(usize),
+    ) -> Result<(), ReadError> {
+        let mut chunk = Chunk::default();
+        let mut records = Vec::new();
+        let mut next_tick = Instant::now();
+        while !stop() {
+            if Instant::now() >= next_tick {
+                membership.poll(Duration::ZERO);
+                self.pause_and_resume()?;
+                self.excuse_silent_partitions(&mut chunk);
+                tick(self.paused.len());
+                next_tick = Instant::now() + TICK;
+            }
+            let wait = if chunk.inputs.is_empty() { POLL.min(TICK) } else { Duration::ZERO };
+            let quiet = match self.consumer.poll(wait) {
+                None => true,
+                Some(Ok(message)) => {
+                    let begun = Instant::now();
+                    let partition = message.partition();
+                    self.decoder.decode(&borrow(&message), &mut records);
+                    chunk.decode += begun.elapsed();
+                    self.backlog.add(partition, records.len(), message.payload_len());
+                    self.awaited.insert(partition, Some(begun));
+                    chunk.inputs.extend(records.drain(..).map(Input::Record));
+                    false
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.awaited.insert(partition, None);
+                    chunk.inputs.push(Input::Idle(partition));
+                    false
+                }
+                Some(Err(error)) => {
+                    self.check(error)?;
+                    true
+                }
+            };
+            if (quiet && !chunk.inputs.is_empty()) || chunk.inputs.len() >= CHUNK_INPUTS {
+                let full = std::mem::take(&mut chunk);
+                if !send(chunks, full, membership, &stop) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Pauses partitions whose backlog is full, and resumes those with room again.
+    fn pause_and_resume(&mut self) -> Result<(), ReadError> {
+        let list = |partitions: &[i32]| {
+            let mut list = TopicPartitionList::new();
+            for &partition in partitions {
+                list.add_partition(&self.topic, partition);
+            }
+            list
+        };
+        let (paused, reading): (Vec<i32>, Vec<i32>) =
+            self.awaited.keys().partition(|p| self.paused.contains(p));
+        let resume: Vec<i32> = paused.into_iter().filter(|&p| self.backlog.has_room(p)).collect();
+        let pause: Vec<i32> = reading.into_iter().filter(|&p| self.backlog.is_full(p)).collect();
+        let read_error = |error| ReadError::Read { topic: self.topic.clone(), error };
+        if !resume.is_empty() {
+            self.consumer.resume(&list(&resume)).map_err(read_error)?;
+        }
+        if !pause.is_empty() {
+            self.consumer.pause(&list(&pause)).map_err(read_error)?;
+        }
+        self.paused.retain(|p| !resume.contains(p));
+        self.paused.extend(pause);
+        Ok(())
+    }
+
+    /// A partition that was silent for long no longer holds up the others.
+    fn excuse_silent_partitions(&mut self, chunk: &mut Chunk) {
+        let now = Instant::now();
+        for (&partition, awaited) in &mut self.awaited {
+            let silent = awaited.is_some_and(|since| now.duration_since(since) > SILENCE);
+            if silent && !self.paused.contains(&partition) {
+                tracing::warn!(partition, "no word of this partition; the others go on without it meanwhile");
+                *awaited = None;
+                chunk.inputs.push(Input::Idle(partition));
+            }
+        }
+    }
+
+    /// Whether reading can go on after this error: librdkafka tries on by itself after most.
+    fn check(&self, error: KafkaError) -> Result<(), ReadError> {
+        let (topic, group) = (self.topic.clone(), self.group.clone());
+        match super::code(&error) {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                Err(ReadError::OffsetOutOfRange { topic, group })
+            }
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::Fatal,
+            ) => Err(ReadError::Read { topic, error }),
+            _ => {
+                tracing::warn!(%error, "reading is interrupted; going on by itself");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Hands a chunk over, keeping the membership alive while there is no room. `false`: nobody listens, or stop.
+fn send(
+    chunks: &SyncSender<Chunk>,
+    mut chunk: Chunk,
+    membership: &Membership,
+    stop: &impl Fn() -> bool,
+) -> bool {
+    loop {
+        match chunks.try_send(chunk) {
+            Ok(()) => return true,
+            Err(TrySendError::Disconnected(_)) => return false,
+            Err(TrySendError::Full(refused)) => {
+                if stop() {
+                    return false;
+                }
+                membership.poll(Duration::from_millis(1));
+                chunk = refused;
+            }
+        }
+    }
+}
+
+fn borrow<'a>(message: &'a BorrowedMessage<'_>) -> record::Message<'a> {
+    record::Message {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis(),
+        key: message.key(),
+        payload: message.payload(),
+    }
+}
+
+/// Where each partition is read from: the committed offset, or else where the config says.
+fn starting_offsets(
+    consumer: &BaseConsumer<Context>,
+    config: &Config,
+    committed: &BTreeMap<i32, Option<i64>>,
+) -> KafkaResult<TopicPartitionList> {
+    let topic = &config.input.topic;
+    let mut list = TopicPartitionList::new();
+    let mut by_time = TopicPartitionList::new();
+    for (&partition, offset) in committed {
+        let begin = match (offset, config.input.start) {
+            (Some(at), _) => Offset::Offset(*at),
+            (None, Start::Earliest) => Offset::Beginning,
+            (None, Start::Latest) => Offset::End,
+            (None, Start::At(time_us)) => {
+                by_time.add_partition_offset(topic, partition, Offset::Offset(time_us.div_euclid(1000)))?;
+                continue;
+            }
+        };
+        list.add_partition_offset(topic, partition, begin)?;
+    }
+    if by_time.count() > 0 {
+        for found in consumer.offsets_for_times(by_time, OFFSETS_TIMEOUT)?.elements() {
+            found.error()?;
+            list.add_partition_offset(topic, found.partition(), found.offset())?;
+        }
+    }
+    Ok(list)
+}
+
+trait PayloadLen {
+    fn payload_len(&self) -> usize;
+}
+
+impl PayloadLen for BorrowedMessage<'_> {
+    /// Bytes of key and value together.
+    fn payload_len(&self) -> usize {
+        self.key().map_or(0, <[u8]>::len) + self.payload().map_or(0, <[u8]>::len)
+    }
+}

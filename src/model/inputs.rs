@@ -1,0 +1,233 @@
+//! From a record's features to the net's inputs.
+//!
+//! A row of inputs is a dense part and one category number a category feature. A `number` gives two dense
+//! inputs, its standardised value and an indicator that is 1 where it is missing; a `cycle` gives sine and
+//! cosine (both 0 where it is missing: the circle's centre). A missing category is no column at all.
+
+use std::f64::consts::TAU;
+
+use crate::{
+    config::{Feature, FeatureKind},
+    model::{normaliser::Normaliser, vocabulary::Vocabulary},
+    record::{Cell, Event},
+};
+
+/// The category number of a missing value.
+pub const NO_CATEGORY: u32 = u32::MAX;
+
+/// Standardised values are clamped to this many scales, so that a feature that was constant during the
+/// warm-up, and so has no known scale, can't blow up the net when it first moves.
+pub const CLAMP_SCALES: f64 = 100.0;
+
+/// One row of inputs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Row {
+    /// The dense inputs.
+    pub dense: Vec<f32>,
+    /// One number a category feature.
+    pub categories: Vec<u32>,
+}
+
+/// What a feature has learned about its values.
+#[derive(Debug, Clone, PartialEq)]
+enum Encoder {
+    Number(Normaliser),
+    Cycle { period: f64 },
+    Category(Vocabulary),
+}
+
+/// Turns features into inputs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inputs {
+    encoders: Vec<Encoder>,
+}
+
+impl Inputs {
+    /// Inputs for these features, with nothing learned yet.
+    #[must_use]
+    pub fn new(features: &[Feature]) -> Self {
+        let encoder = |feature: &Feature| match feature.kind {
+            FeatureKind::Number { .. } => Encoder::Number(Normaliser::IDENTITY),
+            FeatureKind::Cycle { period } => Encoder::Cycle { period },
+            FeatureKind::Category { size } => Encoder::Category(Vocabulary::new(size)),
+        };
+        Self { encoders: features.iter().map(encoder).collect() }
+    }
+
+    /// How many dense inputs a row has.
+    #[must_use]
+    pub fn num_dense(&self) -> usize {
+        self.encoders.iter().map(|e| if matches!(e, Encoder::Category(_)) { 0 } else { 2 }).sum()
+    }
+
+    /// How many of the dense inputs are standardised numbers, the ones that take noise.
+    #[must_use]
+    pub fn num_numbers(&self) -> usize {
+        self.encoders.iter().filter(|e| matches!(e, Encoder::Number(_))).count()
+    }
+
+    /// The positions of the standardised numbers among the dense inputs.
+    #[must_use]
+    pub fn number_positions(&self) -> Vec<usize> {
+        let dense = self.encoders.iter().filter(|e| !matches!(e, Encoder::Category(_)));
+        dense.enumerate().filter(|(_, e)| matches!(e, Encoder::Number(_))).map(|(i, _)| 2 * i).collect()
+    }
+
+    /// The number of columns of each category feature, "other" included.
+    #[must_use]
+    pub fn category_columns(&self) -> Vec<usize> {
+        let columns = |e: &Encoder| match e {
+            Encoder::Category(vocabulary) => Some(vocabulary.other() as usize + 1),
+            _ => None,
+        };
+        self.encoders.iter().filter_map(columns).collect()
+    }
+
+    /// Sets the normalisers from the warm-up's events.
+    pub fn fit<'a>(&mut self, events: impl Iterator<Item = &'a Event> + Clone) {
+        for (at, encoder) in self.encoders.iter_mut().enumerate() {
+            if let Encoder::Number(normaliser) = encoder {
+                let number = |event: &Event| match event.features[at] {
+                    Cell::Number(value) => Some(value),
+                    _ => None,
+                };
+                let mut values: Vec<f64> = events.clone().filter_map(number).collect();
+                *normaliser = Normaliser::fit(&mut values);
+            }
+        }
+    }
+
+    /// Adds the event's categories to the vocabularies.
+    pub fn learn_categories(&mut self, event: &Event) {
+        for (encoder, cell) in self.encoders.iter_mut().zip(&event.features) {
+            if let (Encoder::Category(vocabulary), Cell::Text(value)) = (encoder, cell) {
+                vocabulary.learn(value);
+            }
+        }
+    }
+
+    /// Writes the event's inputs into `row`.
+    pub fn encode(&self, event: &Event, row: &mut Row) {
+        row.dense.clear();
+        row.categories.clear();
+        for (encoder, cell) in self.encoders.iter().zip(&event.features) {
+            match (encoder, cell) {
+                (Encoder::Number(normaliser), Cell::Number(value)) => {
+                    let standardised = normaliser.normalise(*value).clamp(-CLAMP_SCALES, CLAMP_SCALES);
+                    row.dense.extend([standardised as f32, 0.0]);
+                }
+                (Encoder::Number(_), _) => row.dense.extend([0.0, 1.0]),
+                (Encoder::Cycle { period }, Cell::Number(value)) => {
+                    let (sine, cosine) = (TAU * (value / period).fract()).sin_cos();
+                    row.dense.extend([sine as f32, cosine as f32]);
+                }
+                (Encoder::Cycle { .. }, _) => row.dense.extend([0.0, 0.0]),
+                (Encoder::Category(vocabulary), Cell::Text(value)) => {
+                    row.categories.push(vocabulary.number(value));
+                }
+                (Encoder::Category(_), _) => row.categories.push(NO_CATEGORY),
+            }
+        }
+    }
+
+    /// Whether the feature at `index` is a category that the vocabulary does not know.
+    #[must_use]
+    pub fn is_unknown(&self, index: usize, cell: &Cell) -> bool {
+        match (&self.encoders[index], cell) {
+            (Encoder::Category(vocabulary), Cell::Text(value)) => !vocabulary.knows(value),
+            _ => false,
+        }
+    }
+}
+
+/// What the hidden layers see of a dense input: itself up to 3, then growing like a logarithm, so that a
+/// heavy-tailed feature does not saturate them.
+#[must_use]
+pub fn squash(x: f32) -> f32 {
+    const KNEE: f32 = 3.0;
+    let size = x.abs();
+    if size <= KNEE { x } else { (KNEE + (size - KNEE).ln_1p()).copysign(x) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::FieldPath;
+
+    fn feature(kind: FeatureKind) -> Feature {
+        Feature { name: "f".into(), path: FieldPath(vec!["f".into()]), kind }
+    }
+
+    fn event(features: Vec<Cell>) -> Event {
+        Event {
+            partition: 0,
+            offset: 0,
+            row: 0,
+            last: true,
+            timestamp_ms: None,
+            time_us: 0,
+            key: None,
+            features: features.into(),
+            carry: [].into(),
+            thresholds: [].into(),
+            target: None,
+        }
+    }
+
+    fn mixed() -> Inputs {
+        Inputs::new(&[
+            feature(FeatureKind::Category { size: 2 }),
+            feature(FeatureKind::Number { transform: None }),
+            feature(FeatureKind::Cycle { period: 24.0 }),
+        ])
+    }
+
+    fn encode(inputs: &Inputs, features: Vec<Cell>) -> Row {
+        let mut row = Row::default();
+        inputs.encode(&event(features), &mut row);
+        row
+    }
+
+    #[test]
+    fn a_row_is_dense_inputs_and_category_numbers() {
+        let mut inputs = mixed();
+        inputs.learn_categories(&event(vec![Cell::Text("a".into()), Cell::Null, Cell::Null]));
+        let row = encode(&inputs, vec![Cell::Text("a".into()), Cell::Number(2.0), Cell::Number(6.0)]);
+        assert_eq!(row.categories, [0]);
+        assert_eq!(row.dense.len(), inputs.num_dense());
+        assert_eq!(row.dense[..2], [2.0, 0.0]);
+        assert!((row.dense[2] - 1.0).abs() < 1e-6 && row.dense[3].abs() < 1e-6);
+        assert_eq!(inputs.category_columns(), [3]);
+        assert_eq!(inputs.number_positions(), [0]);
+    }
+
+    #[test]
+    fn nulls_become_the_mean_with_an_indicator_and_the_centre_of_the_circle() {
+        let row = encode(&mixed(), vec![Cell::Null, Cell::Null, Cell::Null]);
+        assert_eq!(row.dense, [0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(row.categories, [NO_CATEGORY]);
+    }
+
+    #[test]
+    fn a_feature_that_was_constant_in_the_warm_up_is_clamped_when_it_moves() {
+        let mut inputs = mixed();
+        let warmup: Vec<Event> =
+            (0..10).map(|_| event(vec![Cell::Null, Cell::Number(5.0), Cell::Null])).collect();
+        inputs.fit(warmup.iter());
+        let row = encode(&inputs, vec![Cell::Null, Cell::Number(1e300), Cell::Null]);
+        assert_eq!(row.dense[0], CLAMP_SCALES as f32);
+        assert!(squash(row.dense[0]) < 8.0);
+    }
+
+    #[test]
+    fn the_squash_is_odd_increasing_and_the_identity_in_the_middle() {
+        assert_eq!(squash(-2.5), -2.5);
+        let mut last = f32::NEG_INFINITY;
+        for step in -1000..=1000 {
+            let x = step as f32 / 10.0;
+            assert!(squash(x) > last);
+            assert_eq!(squash(-x), -squash(x));
+            last = squash(x);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Learning: one SGD step a mini-batch, by maximum likelihood.
+
+use std::sync::Arc;
+
+use crate::{
+    config,
+    density::Density,
+    model::{
+        inputs::Row,
+        net::Shape,
+        noise::{self, Draws},
+        optimizer::Optimizer,
+        twin::Twin,
+    },
+};
+
+/// The weights under training, and all that moves them.
+pub struct Learner {
+    density: Arc<dyn Density>,
+    twin: Twin,
+    optimizer: Optimizer,
+    config: config::Learn,
+    seed: u64,
+    /// Positions of the dense inputs that take noise.
+    noisy: Vec<usize>,
+    trained: Vec<f32>,
+    /// What scores: a moving average of the trained weights.
+    averaged: Vec<f32>,
+    /// Mini-batches seen, and so the number of the next one's noise draws; skipped ones count.
+    batches: u64,
+    /// Labelled records seen.
+    records: u64,
+    updates: u64,
+    gradient: Vec<f32>,
+}
+
+/// What became of a mini-batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Mean negative log density of the (noisy) batch, in nats of the normalised target.
+    pub loss_nats: f64,
+    /// Norm of the gradient before clipping.
+    pub gradient_norm: f64,
+    /// Whether and how it moved the weights.
+    pub taken: Taken,
+}
+
+/// Whether a mini-batch moved the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// With its gradient as it was.
+    Whole,
+    /// With its gradient scaled down to `learn.clip`.
+    Clipped,
+    /// Not at all.
+    Skipped(Skip),
+}
+
+/// Why a mini-batch was skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// Its loss was not finite.
+    Loss,
+    /// Its gradient was not finite, or would have made a weight so.
+    Gradient,
+}
+
+impl Skip {
+    /// The metric's label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Gradient => "gradient",
+        }
+    }
+}
+
+impl Learner {
+    /// A learner at its starting point, which `seed` decides.
+    #[must_use]
+    pub fn new(
+        density: Arc<dyn Density>,
+        shape: Shape,
+        config: config::Learn,
+        seed: u64,
+        noisy: Vec<usize>,
+    ) -> Self {
+        let trained = shape.initial_weights(seed, &density.initial());
+        Self {
+            density,
+            optimizer: Optimizer::new(config.optimizer, config.rate, trained.len()),
+            twin: Twin::new(shape),
+            config,
+            seed,
+            noisy,
+            averaged: trained.clone(),
+            gradient: vec![0.0; trained.len()],
+            trained,
+            batches: 0,
+            records: 0,
+            updates: 0,
+        }
+    }
+
+    /// The weights that score.
+    #[must_use]
+    pub fn weights(&self) -> &[f32] {
+        &self.averaged
+    }
+
+    /// SGD steps taken.
+    #[must_use]
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// Learns from one mini-batch: a row of inputs and a row of normalised targets (`dim` each) a record.
+    ///
+    /// A batch whose loss or gradient is not finite moves nothing, so the weights are finite at all times.
+    pub fn step(&mut self, mut rows: Vec<Row>, mut targets: Vec<f64>) -> Step {
+        self.batches += 1;
+        self.records += rows.len() as u64;
+        self.add_noise(&mut rows, &mut targets);
+        let (loss_nats, gradient_norm) = self.differentiate(&rows, &targets);
+        let taken = if !loss_nats.is_finite() {
+            Taken::Skipped(Skip::Loss)
+        } else if !gradient_norm.is_finite() {
+            Taken::Skipped(Skip::Gradient)
+        } else {
+            self.descend(gradient_norm)
+        };
+        Step { loss_nats, gradient_norm, taken }
+    }
+
+    fn add_noise(&self, rows: &mut [Row], targets: &mut [f64]) {
+        let dim = self.density.dim();
+        let scale = noise::scale(self.config.noise, self.records, self.noisy.len() + dim);
+        if scale.x == 0.0 && scale.y == 0.0 {
+            return;
+        }
+        for (index, (row, target)) in rows.iter_mut().zip(targets.chunks_exact_mut(dim)).enumerate() {
+            let mut draws = Draws::new(self.seed, self.batches, index);
+            for &at in &self.noisy {
+                row.dense[at] += (scale.x * draws.normal()) as f32;
+            }
+            for y in target {
+                *y += scale.y * draws.normal();
+            }
+        }
+    }
+
+    /// Leaves the gradient in `self.gradient`; gives the mean loss and the gradient's norm.
+    fn differentiate(&mut self, rows: &[Row], targets: &[f64]) -> (f64, f64) {
+        let Self { density, twin, trained, gradient, .. } = self;
+        let (dim, num_params) = (density.dim(), density.num_params());
+        let share = 1.0 / rows.len() as f64;
+        let mut workspace = density.workspace();
+        let mut row_gradient = vec![0.0; num_params];
+        let mut loss = 0.0;
+        let result = twin.gradient(trained, rows, |outputs, grad_outputs| {
+            let parts = outputs.chunks_exact(num_params).zip(targets.chunks_exact(dim));
+            for ((params, y), out) in parts.zip(grad_outputs.chunks_exact_mut(num_params)) {
+                density.load(params, &mut workspace);
+                loss -= share * density.log_density_grad(y, &mut row_gradient, &mut workspace);
+                for (out, g) in out.iter_mut().zip(&row_gradient) {
+                    *out = (-share * g) as f32;
+                }
+            }
+        });
+        match result {
+            Ok(computed) => gradient.copy_from_slice(computed),
+            Err(error) => {
+                tracing::error!(%error, "libtorch could not compute a gradient; the step is skipped");
+                return (loss, f64::NAN);
+            }
+        }
+        let norm = gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
+        (loss, norm)
+    }
+
+    fn descend(&mut self, gradient_norm: f64) -> Taken {
+        let clipped = gradient_norm > self.config.clip;
+        if clipped {
+            let factor = (self.config.clip / gradient_norm) as f32;
+            self.gradient.iter_mut().for_each(|g| *g *= factor);
+        }
+        let before = (self.trained.clone(), self.optimizer.clone());
+        self.optimizer.step(&mut self.trained, &self.gradient);
+        if !self.trained.iter().all(|w| w.is_finite()) {
+            (self.trained, self.optimizer) = before;
+            return Taken::Skipped(Skip::Gradient);
+        }
+        self.updates += 1;
+        // The first averages are over few steps: a fixed factor would hold on to the untrained start.
+        let updates = self.updates as f64;
+        let keep = self.config.average.min(updates / (updates + 9.0)) as f32;
+        for (average, weight) in self.averaged.iter_mut().zip(&self.trained) {
+            *average = keep * *average + (1.0 - keep) * weight;
+        }
+        if clipped { Taken::Clipped } else { Taken::Whole }
+    }
+}

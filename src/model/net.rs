@@ -1,0 +1,229 @@
+//! The net that maps a row of inputs to a row of density parameters: its layout, and its forward pass in Rust.
+//!
+//! The hidden layers see squashed inputs. Beside them runs a linear path from the dense inputs to the location
+//! parameters alone: a heavy-tailed feature (a departure delay) can move the location by any amount, which
+//! saturated hidden units could not.
+//!
+//! Weights stand in one flat vector: for each layer its matrix (inputs × outputs, row-major) and its bias, then
+//! the linear path's matrix (dense inputs × locations). The first matrix has a row for each dense input, then one for
+//! each category of each category feature. Stored by input, a category is one row to add, and sums over
+//! inputs have the same order for every event, whatever it is batched with (promise 2 of the design).
+
+use std::ops::Range;
+
+use crate::{
+    config::Activation,
+    model::{
+        inputs::{NO_CATEGORY, Row, squash},
+        noise::Draws,
+    },
+};
+
+/// The draw stream that initial weights come from; mini-batches count their steps from 1.
+const INITIAL_STEP: u64 = 0;
+
+/// The net's layout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shape {
+    num_dense: usize,
+    /// Where each category feature's rows begin in the first matrix.
+    category_rows: Vec<usize>,
+    layers: Vec<Layer>,
+    activation: Activation,
+    /// The outputs that take the linear path.
+    locations: Vec<usize>,
+    linear: Range<usize>,
+}
+
+/// One fully connected layer's place in the flat vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// Rows of the matrix.
+    pub inputs: usize,
+    /// Columns of the matrix.
+    pub outputs: usize,
+    /// The matrix, row-major.
+    pub weights: Range<usize>,
+    /// The bias.
+    pub bias: Range<usize>,
+}
+
+/// Room for the forward pass of one row.
+#[derive(Debug, Clone, Default)]
+pub struct Workspace {
+    squashed: Vec<f32>,
+    layers: [Vec<f32>; 2],
+}
+
+impl Shape {
+    /// A net of `num_dense` dense inputs and category features of so many columns each.
+    #[must_use]
+    pub fn new(
+        num_dense: usize,
+        category_columns: &[usize],
+        hidden: &[usize],
+        activation: Activation,
+        num_outputs: usize,
+        locations: Vec<usize>,
+    ) -> Self {
+        let mut at = 0;
+        let mut take = |len: usize| {
+            at += len;
+            at - len..at
+        };
+        let mut inputs = num_dense;
+        let mut category_rows = Vec::new();
+        for columns in category_columns {
+            category_rows.push(inputs);
+            inputs += columns;
+        }
+        let mut layers = Vec::new();
+        for &outputs in hidden.iter().chain([&num_outputs]) {
+            let (weights, bias) = (take(inputs * outputs), take(outputs));
+            layers.push(Layer { inputs, outputs, weights, bias });
+            inputs = outputs;
+        }
+        let linear = take(num_dense * locations.len());
+        Self { num_dense, category_rows, layers, activation, locations, linear }
+    }
+
+    /// The length of the flat vector.
+    #[must_use]
+    pub fn num_weights(&self) -> usize {
+        self.linear.end
+    }
+
+    /// Dense inputs and one-hot columns together.
+    #[must_use]
+    pub fn num_inputs(&self) -> usize {
+        self.layers[0].inputs
+    }
+
+    /// Dense inputs.
+    #[must_use]
+    pub fn num_dense(&self) -> usize {
+        self.num_dense
+    }
+
+    /// Density parameters.
+    #[must_use]
+    pub fn num_outputs(&self) -> usize {
+        self.layers[self.layers.len() - 1].outputs
+    }
+
+    /// The fully connected layers, first to last.
+    #[must_use]
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The hidden layers' activation.
+    #[must_use]
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// The outputs that take the linear path.
+    #[must_use]
+    pub fn locations(&self) -> &[usize] {
+        &self.locations
+    }
+
+    /// The linear path's matrix in the flat vector.
+    #[must_use]
+    pub fn linear(&self) -> Range<usize> {
+        self.linear.clone()
+    }
+
+    /// The first matrix's row of a category, `None` for a missing one.
+    #[must_use]
+    pub fn category_row(&self, feature: usize, number: u32) -> Option<usize> {
+        (number != NO_CATEGORY).then(|| self.category_rows[feature] + number as usize)
+    }
+
+    /// Weights to start from: uniform within ±1/√fan-in, a tenth of that in the last layer, whose bias is
+    /// `initial`, the density's own starting point. Category rows and the linear path start at 0: a category does
+    /// nothing until something was learned about it.
+    #[must_use]
+    pub fn initial_weights(&self, seed: u64, initial: &[f32]) -> Vec<f32> {
+        let mut weights = vec![0.0; self.num_weights()];
+        for (index, layer) in self.layers.iter().enumerate() {
+            let mut draws = Draws::new(seed, INITIAL_STEP, index);
+            let last = index + 1 == self.layers.len();
+            // One category of a feature is on at a time: it counts as one input.
+            let (drawn, fan_in) = match index {
+                0 => (self.num_dense, self.num_dense + self.category_rows.len()),
+                _ => (layer.inputs, layer.inputs),
+            };
+            let bound = if last { 0.1 } else { 1.0 } / (fan_in.max(1) as f64).sqrt();
+            for weight in &mut weights[layer.weights.clone()][..drawn * layer.outputs] {
+                *weight = (bound * (2.0 * draws.uniform() - 1.0)) as f32;
+            }
+            if last {
+                weights[layer.bias.clone()].copy_from_slice(initial);
+            } else {
+                for weight in &mut weights[layer.bias.clone()] {
+                    *weight = (bound * (2.0 * draws.uniform() - 1.0)) as f32;
+                }
+            }
+        }
+        weights
+    }
+
+    /// Maps one row of inputs to density parameters (length `num_outputs`).
+    ///
+    /// Sums run over the inputs in their order, one row at a time, so a row's result does not depend on what
+    /// else is scored.
+    pub fn forward(&self, weights: &[f32], row: &Row, out: &mut [f32], workspace: &mut Workspace) {
+        let Workspace { squashed, layers: [current, next] } = workspace;
+        squashed.clear();
+        squashed.extend(row.dense.iter().map(|&x| squash(x)));
+        for (index, layer) in self.layers.iter().enumerate() {
+            let matrix = &weights[layer.weights.clone()];
+            let row_of = |input: usize| &matrix[input * layer.outputs..][..layer.outputs];
+            next.clear();
+            next.extend_from_slice(&weights[layer.bias.clone()]);
+            let inputs: &[f32] = if index == 0 { squashed } else { current };
+            for (input, &x) in inputs.iter().enumerate() {
+                add_scaled(next, row_of(input), x);
+            }
+            if index == 0 {
+                for (feature, &number) in row.categories.iter().enumerate() {
+                    if let Some(input) = self.category_row(feature, number) {
+                        add_scaled(next, row_of(input), 1.0);
+                    }
+                }
+            }
+            if index + 1 < self.layers.len() {
+                activate(self.activation, next);
+            }
+            std::mem::swap(current, next);
+        }
+        out.copy_from_slice(current);
+        let linear = &weights[self.linear.clone()];
+        for (&x, row) in row.dense.iter().zip(linear.chunks_exact(self.locations.len().max(1))) {
+            for (&location, &weight) in self.locations.iter().zip(row) {
+                out[location] += x * weight;
+            }
+        }
+    }
+}
+
+/// sums += x · row
+fn add_scaled(sums: &mut [f32], row: &[f32], x: f32) {
+    for (sum, weight) in sums.iter_mut().zip(row) {
+        *sum += x * weight;
+    }
+}
+
+fn activate(activation: Activation, values: &mut [f32]) {
+    let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+    match activation {
+        Activation::Tanh => values.iter_mut().for_each(|x| *x = x.tanh()),
+        Activation::Relu => values.iter_mut().for_each(|x| *x = x.max(0.0)),
+        Activation::Silu => values.iter_mut().for_each(|x| *x *= sigmoid(*x)),
+        Activation::Gelu => values.iter_mut().for_each(|x| {
+            *x *= 0.5 * (1.0 + libm::erff(*x * std::f32::consts::FRAC_1_SQRT_2));
+        }),
+    }
+}

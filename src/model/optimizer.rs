@@ -1,0 +1,58 @@
+//! Optimisers over one flat parameter vector, with their moments in plain sight, so that a snapshot holds them.
+
+use crate::config::OptimizerKind;
+
+/// Exponential decay of the first and second moment (Kingma & Ba 2015, section 2).
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
+/// Decoupled weight decay of `adamw` (Loshchilov & Hutter 2019).
+const WEIGHT_DECAY: f64 = 1e-2;
+
+/// Updates parameters from gradients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Optimizer {
+    kind: OptimizerKind,
+    rate: f64,
+    /// Steps taken, for the bias correction of the moments.
+    steps: u64,
+    /// First and second moment, one entry a parameter (empty for sgd).
+    moments: [Vec<f32>; 2],
+}
+
+impl Optimizer {
+    /// An optimiser that has taken no step.
+    #[must_use]
+    pub fn new(kind: OptimizerKind, rate: f64, num_params: usize) -> Self {
+        let len = if kind == OptimizerKind::Sgd { 0 } else { num_params };
+        Self { kind, rate, steps: 0, moments: [vec![0.0; len], vec![0.0; len]] }
+    }
+
+    /// Takes one step down `gradient`.
+    pub fn step(&mut self, params: &mut [f32], gradient: &[f32]) {
+        self.steps += 1;
+        if self.kind == OptimizerKind::Sgd {
+            for (p, g) in params.iter_mut().zip(gradient) {
+                *p -= self.rate as f32 * g;
+            }
+            return;
+        }
+        let steps = self.steps.min(i32::MAX as u64) as i32;
+        let correct1 = 1.0 - BETA1.powi(steps);
+        let correct2 = (1.0 - BETA2.powi(steps)).sqrt();
+        let rate = (self.rate * correct2 / correct1) as f32;
+        // In Kingma & Ba's form, epsilon is added to the corrected root of the second moment.
+        let epsilon = (EPSILON * correct2) as f32;
+        let decay = match self.kind {
+            OptimizerKind::Adamw => (1.0 - self.rate * WEIGHT_DECAY) as f32,
+            _ => 1.0,
+        };
+        let (beta1, beta2) = (BETA1 as f32, BETA2 as f32);
+        let [first, second] = &mut self.moments;
+        for (((p, g), m), v) in params.iter_mut().zip(gradient).zip(first).zip(second) {
+            *m = beta1 * *m + (1.0 - beta1) * g;
+            *v = beta2 * *v + (1.0 - beta2) * g * g;
+            *p = decay * *p - rate * *m / (v.sqrt() + epsilon);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The values that a category feature is known to take.
+
+use std::collections::HashMap;
+
+use compact_str::CompactString;
+
+/// Gives each category a number, in the order in which they are learned.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Vocabulary {
+    size: usize,
+    numbers: HashMap<CompactString, u32>,
+}
+
+impl Vocabulary {
+    /// An empty vocabulary of at most `size` values.
+    #[must_use]
+    pub fn new(size: usize) -> Self {
+        Self { size, numbers: HashMap::new() }
+    }
+
+    /// The number that all unknown values share: the one after the last.
+    #[must_use]
+    pub fn other(&self) -> u32 {
+        self.size as u32
+    }
+
+    /// The value's number, or that of "other".
+    #[must_use]
+    pub fn number(&self, value: &str) -> u32 {
+        self.numbers.get(value).copied().unwrap_or(self.other())
+    }
+
+    /// Whether the value has a number of its own.
+    #[must_use]
+    pub fn knows(&self, value: &str) -> bool {
+        self.numbers.contains_key(value)
+    }
+
+    /// Adds the value while there is room: first come, first numbered.
+    pub fn learn(&mut self, value: &CompactString) {
+        if self.numbers.len() < self.size && !self.knows(value) {
+            let number = self.numbers.len() as u32;
+            self.numbers.insert(value.clone(), number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_other() {
+        let mut vocabulary = Vocabulary::new(2);
+        for value in ["a", "b", "a", "c"] {
+            vocabulary.learn(&value.into());
+        }
+        assert_eq!((vocabulary.number("a"), vocabulary.number("b")), (0, 1));
+        assert_eq!((vocabulary.number("c"), vocabulary.number("never seen")), (2, 2));
+        assert!(vocabulary.knows("b") && !vocabulary.knows("c"));
+    }
+}

@@ -1,0 +1,358 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    config::Config,
+    density,
+    model::{learner::Taken, noise::Draws},
+    record::{RejectReason, Target},
+};
+
+const CONFIG: &str = r#"
+[kafka]
+brokers = "none"
+group = "test"
+[input]
+topic = "in"
+[features]
+x = "number"
+kind = { kind = "category", size = 4 }
+[target]
+fields = ["y"]
+wait = "1h"
+[model]
+flows = ["radial", "affine"]
+hidden = [8]
+[learn]
+batch = 16
+warmup = 64
+rate = 0.01
+[score]
+exceed = [1.0]
+quantiles = [0.5, 0.9]
+shortfall = [0.9]
+[output]
+topic = "out"
+"#;
+
+fn config(sets: &[&str]) -> Config {
+    let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+    Config::from_parts(CONFIG, "test.toml", &sets, std::iter::empty()).unwrap()
+}
+
+fn operator(config: &Config, partitions: &[i32]) -> Operator {
+    Operator::new(config, density::build(&config.model, 1), partitions)
+}
+
+const SECOND_US: i64 = 1_000_000;
+
+/// An event a second, each with a target that is known `delay_s` seconds later.
+fn event(offset: i64, delay_s: Option<i64>) -> Event {
+    let mut draws = Draws::new(11, 0, offset as usize);
+    let (x, noise) = (draws.normal(), draws.normal());
+    let time_us = offset * SECOND_US;
+    Event {
+        partition: 0,
+        offset,
+        row: 0,
+        last: true,
+        timestamp_ms: Some(time_us / 1000),
+        time_us,
+        key: None,
+        features: [Cell::Number(x), Cell::Text(if x > 0.0 { "up" } else { "down" }.into())].into(),
+        carry: [].into(),
+        thresholds: [].into(),
+        target: Some(Target {
+            values: [2.0 * x + 0.5 * noise].into(),
+            known: delay_s.map_or(Known::WithEvent, |delay| Known::At(time_us + delay * SECOND_US)),
+        }),
+    }
+}
+
+/// Everything that the operator wants done about these events of partition 0.
+fn run(config: &Config, events: &[Event]) -> Vec<Action> {
+    let mut operator = operator(config, &[0]);
+    let mut actions = Vec::new();
+    for event in events {
+        operator.push(Input::Record(Record::Event(event.clone())));
+        while operator.take(&mut actions).is_some() {}
+    }
+    actions
+}
+
+fn scores(actions: &[Action]) -> Vec<&Scored> {
+    let score = |action| if let Action::Score(scored) = action { Some(scored) } else { None };
+    actions.iter().filter_map(score).collect()
+}
+
+/// The bits of everything that a score says.
+fn bits(scored: &Scored) -> (i64, u64, Vec<u64>, Vec<u32>) {
+    let score = &scored.score;
+    (
+        scored.event.offset,
+        score.updates,
+        score.figures.iter().map(|f| f.to_bits()).collect(),
+        score.params.iter().map(|p| p.to_bits()).collect(),
+    )
+}
+
+#[test]
+fn an_event_is_scored_by_a_model_that_has_learned_from_no_target_that_was_not_yet_known() {
+    let config = config(&[]);
+    let events: Vec<Event> = (0..400).map(|i| event(i, Some(5 + (i * 7919) % 60))).collect();
+    let truth = run(&config, &events);
+    for cut in [100, 150, 222, 399] {
+        let now_us = events[cut].time_us;
+        // Whatever is known only from now on is made something else …
+        let changed: Vec<Event> = events
+            .iter()
+            .map(|event| {
+                let mut event = event.clone();
+                let target = event.target.as_mut().unwrap();
+                if matches!(target.known, Known::At(at_us) if at_us >= now_us) {
+                    target.values[0] += 1e3;
+                }
+                event
+            })
+            .collect();
+        let other = run(&config, &changed);
+        let (truth, other) = (scores(&truth), scores(&other));
+        // … and no score up to now is another for it.
+        for index in 0..=cut {
+            assert_eq!(bits(truth[index]), bits(other[index]), "event {index}, cut at {cut}");
+        }
+        // The change is one that would have shown.
+        if cut < 300 {
+            assert_ne!(bits(truth[399]), bits(other[399]), "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_target_known_at_the_very_moment_of_an_event_is_not_learned_from_before_it() {
+    let mut operator = operator(&config(&[]), &[0]);
+    let mut actions = Vec::new();
+    // Event 1 comes exactly when the target of event 0 is known; event 2 after.
+    for offset in 0..3 {
+        operator.push(Input::Record(Record::Event(event(offset, Some(1)))));
+        operator.take(&mut actions).unwrap();
+    }
+    let order: Vec<_> = actions
+        .iter()
+        .map(|action| match action {
+            Action::Score(scored) => ("score", scored.event.offset),
+            Action::Outcome(outcome) => ("outcome", outcome.event.offset),
+            _ => ("other", 0),
+        })
+        .collect();
+    assert_eq!(order, [("score", 0), ("score", 1), ("outcome", 0), ("score", 2)]);
+}
+
+#[test]
+fn mini_batches_are_the_labelled_records_in_the_order_in_which_their_targets_became_known() {
+    // Event i is known at i + delay: later events of short delays overtake earlier ones of long delays.
+    let events: Vec<Event> = (0..200).map(|i| event(i, Some(if i % 2 == 0 { 40 } else { 2 }))).collect();
+    let actions = run(&config(&["learn.warmup=32"]), &events);
+    let mut known_us = Vec::new();
+    let mut learned = 0;
+    for action in &actions {
+        match action {
+            Action::Outcome(outcome) => known_us.push(outcome.target_time_us),
+            Action::Learned { records, step } => {
+                assert_ne!(step.taken, Taken::Skipped(crate::model::learner::Skip::Loss));
+                learned += records;
+                // Never more than is known, and never a full batch left lying.
+                assert!(learned <= known_us.len() && known_us.len() < learned + 32);
+            }
+            _ => {}
+        }
+    }
+    assert!(known_us.is_sorted());
+    assert_eq!(learned, known_us.len() / 16 * 16);
+    assert!(learned > 100);
+}
+
+#[test]
+fn figures_are_null_in_the_warm_up_and_ordered_afterwards() {
+    let events: Vec<Event> = (0..300).map(|i| event(i, None)).collect();
+    let actions = run(&config(&[]), &events);
+    for scored in scores(&actions) {
+        let score = &scored.score;
+        let realized = score.realized.unwrap();
+        if scored.event.offset < 64 {
+            assert_eq!(score.status, Status::Warmup);
+            assert!(score.params.is_empty() && score.figures.iter().all(|f| f.is_nan()));
+            assert!(realized.log_score.is_nan() && realized.pit.is_nan() && !realized.target.is_nan());
+        } else {
+            assert_eq!(score.status, Status::Ok);
+            let [p, q50, q90, es90] = *score.figures else { panic!("four figures") };
+            assert!((0.0..=1.0).contains(&p) && q50 < q90 && q90 < es90);
+            assert!(realized.log_score.is_finite() && (0.0..=1.0).contains(&realized.pit));
+        }
+    }
+}
+
+#[test]
+fn a_simple_stream_is_learned() {
+    let events: Vec<Event> = (0..6000).map(|i| event(i, None)).collect();
+    let actions = run(&config(&["learn.noise=off", "learn.rate=0.02"]), &events);
+    let late = &scores(&actions)[5000..];
+    let mean = late.iter().map(|s| s.score.realized.unwrap().log_score).sum::<f64>() / late.len() as f64;
+    // The truth is a normal of standard deviation 0.5: log density −½ log(2πe) − log 0.5 = −0.726 nats on average.
+    assert!((-0.80..-0.68).contains(&mean), "mean log score {mean}");
+    let above = late.iter().filter(|s| s.score.realized.unwrap().target > s.score.figures[2]).count();
+    assert!((0.06..0.14).contains(&(above as f64 / late.len() as f64)), "{above} of {} above q90", late.len());
+}
+
+#[test]
+fn an_event_whose_target_does_not_come_within_the_wait_expires() {
+    let mut events: Vec<Event> = (0..3).map(|i| event(i, Some(2 * 3600))).collect();
+    let mut late = event(3, None);
+    late.time_us = 3 * 3600 * SECOND_US;
+    events.push(late);
+    let actions = run(&config(&[]), &events);
+    assert_eq!(actions.iter().filter(|a| matches!(a, Action::Expired)).count(), 3);
+    assert_eq!(actions.iter().filter(|a| matches!(a, Action::Outcome(_))).count(), 0);
+    assert_eq!(scores(&actions).len(), 4);
+}
+
+#[test]
+fn no_more_events_wait_than_the_bound_and_the_rest_expire() {
+    let mut waiting = Waiting::default();
+    let held = Held {
+        event: Rc::new(event(0, None)),
+        score: Rc::new(Score {
+            epoch: 1,
+            updates: 0,
+            status: Status::Warmup,
+            figures: [].into(),
+            params: [].into(),
+            realized: None,
+        }),
+    };
+    for due_us in 0..waiting::MAX_WAITING as i64 {
+        waiting.hold(Due::Known(held.clone(), due_us), due_us).unwrap();
+    }
+    assert!(waiting.hold(Due::Expired, 0).is_err());
+    assert!(waiting.release(1).is_some());
+    assert!(waiting.hold(Due::Expired, 0).is_ok());
+    assert_eq!(waiting.len(), waiting::MAX_WAITING);
+}
+
+#[test]
+fn among_partitions_the_lowest_time_goes_first_and_an_empty_one_is_waited_for() {
+    let mut operator = operator(&config(&[]), &[0, 1]);
+    let mut actions = Vec::new();
+    let at = |partition, offset, time_us| Event { partition, time_us, ..event(offset, None) };
+    operator.push(Input::Record(Record::Event(at(0, 0, 20))));
+    operator.push(Input::Record(Record::Event(at(0, 1, 5))));
+    assert_eq!(operator.take(&mut actions), None, "partition 1 may hold something older");
+    operator.push(Input::Record(Record::Event(at(1, 0, 10))));
+    assert_eq!(operator.take(&mut actions), Some(1));
+    assert_eq!(operator.take(&mut actions), None, "partition 1 is unheard of again");
+    operator.push(Input::Idle(1));
+    assert_eq!(operator.take(&mut actions), Some(0));
+    assert_eq!(operator.take(&mut actions), Some(0), "within a partition the order is the offsets'");
+    let order: Vec<_> = scores(&actions).iter().map(|s| (s.event.partition, s.event.offset)).collect();
+    assert_eq!(order, [(1, 0), (0, 0), (0, 1)]);
+    assert_eq!(operator.positions(), &Positions::from([(0, 2), (1, 1)]));
+    assert_eq!(operator.stream_time_us(), Some(20));
+}
+
+#[test]
+fn a_reject_passes_through_in_its_place_and_its_offset_is_passed() {
+    let mut operator = operator(&config(&[]), &[0]);
+    let mut actions = Vec::new();
+    operator.push(Input::Record(Record::Reject(Reject {
+        partition: 0,
+        offset: 7,
+        row: 0,
+        last: true,
+        key: None,
+        payload: None,
+        reason: RejectReason::Empty,
+        detail: String::new(),
+    })));
+    operator.push(Input::Record(Record::Event(event(8, None))));
+    operator.take(&mut actions).unwrap();
+    assert!(matches!(&actions[..], [Action::Reject(reject)] if reject.offset == 7));
+    assert_eq!(operator.positions()[&0], 8);
+    assert_eq!(operator.stream_time_us(), None);
+}
+
+#[test]
+fn an_offset_is_passed_with_the_last_row_of_its_message() {
+    let mut operator = operator(&config(&[]), &[0]);
+    let mut actions = Vec::new();
+    for (row, last) in [(0, false), (1, true)] {
+        operator.push(Input::Record(Record::Event(Event { row, last, ..event(4, None) })));
+        operator.take(&mut actions).unwrap();
+        assert_eq!(operator.positions()[&0], if last { 5 } else { 4 });
+    }
+}
+
+#[test]
+fn a_step_that_is_not_finite_is_skipped_and_counted_and_the_stream_goes_on() {
+    let mut events: Vec<Event> = (0..600).map(|i| event(i, None)).collect();
+    for index in 100..116 {
+        events[index].target.as_mut().unwrap().values[0] = f64::MAX;
+    }
+    let actions = run(&config(&["learn.clip=1e300"]), &events);
+    let skipped = |a: &&Action| {
+        matches!(a, Action::Learned { step, .. } if matches!(step.taken, Taken::Skipped(_)))
+    };
+    assert!(actions.iter().filter(skipped).count() >= 1);
+    let last = scores(&actions).last().unwrap().score.clone();
+    assert!(last.params.iter().all(|p| p.is_finite()));
+    assert!(last.realized.unwrap().log_score.is_finite());
+    assert!(last.updates > 20);
+}
+
+#[test]
+fn without_learning_nothing_is_learned() {
+    let events: Vec<Event> = (0..200).map(|i| event(i, None)).collect();
+    let mut config = config(&[]);
+    config.learn.enabled = false;
+    assert!(!run(&config, &events).iter().any(|a| matches!(a, Action::Learned { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Promise 2: scores don't depend on how events were grouped.
+    #[test]
+    fn scores_do_not_depend_on_how_records_were_grouped(groups in prop::collection::vec(1usize..40, 1..30)) {
+        let config = config(&[]);
+        let events: Vec<Event> = (0..300)
+            .map(|i| Event { partition: (i % 3) as i32, offset: i / 3, ..event(i, Some(i % 30)) })
+            .collect();
+        let one_by_one = in_groups(&config, &events, &[1]);
+        let grouped = in_groups(&config, &events, &groups);
+        prop_assert_eq!(one_by_one, grouped);
+    }
+}
+
+/// The scores' bits, where so many events at a time are pushed before any is taken.
+fn in_groups(config: &Config, events: &[Event], sizes: &[usize]) -> Vec<(i64, u64, Vec<u64>, Vec<u32>)> {
+    let mut operator = operator(config, &[0, 1, 2]);
+    let mut actions = Vec::new();
+    let mut sizes = sizes.iter().cycle();
+    let mut rest = events;
+    while !rest.is_empty() {
+        let (group, later) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
+        for event in group {
+            operator.push(Input::Record(Record::Event(event.clone())));
+        }
+        while operator.take(&mut actions).is_some() {}
+        rest = later;
+    }
+    for partition in 0..3 {
+        operator.push(Input::Idle(partition));
+    }
+    while operator.take(&mut actions).is_some() {}
+    let scores = scores(&actions);
+    assert_eq!(scores.len(), events.len());
+    scores.iter().map(|scored| bits(scored)).collect()
+}

@@ -1,0 +1,103 @@
+//! Events that wait for their targets to become known.
+
+use std::{cmp::Reverse, collections::BinaryHeap, rc::Rc};
+
+use crate::{record::Event, score::Score};
+
+/// At most this many events wait at once; the target of one beyond it is given up (`expired`), so that a
+/// stream whose targets lie far ahead can't exhaust the memory.
+pub const MAX_WAITING: usize = 1 << 20;
+
+/// An event with the score it was given.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The event.
+    pub event: Rc<Event>,
+    /// Its score.
+    pub score: Rc<Score>,
+}
+
+/// What becomes of a waiting event once stream time has passed its moment.
+#[derive(Debug, Clone)]
+pub enum Due {
+    /// Its target became known at this time, µs since 1970.
+    Known(Held, i64),
+    /// It waited for as long as `target.wait` allows.
+    Expired,
+}
+
+/// Events ordered by when they stop waiting; ties in the order in which they came.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    heap: BinaryHeap<Reverse<Entry>>,
+    entered: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    due_us: i64,
+    sequence: u64,
+    due: Due,
+}
+
+impl Waiting {
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    /// Lets an event wait until `due_us`. Gives it back where there is no room.
+    ///
+    /// # Errors
+    /// When `MAX_WAITING` events wait already.
+    pub fn hold(&mut self, due: Due, due_us: i64) -> Result<(), Due> {
+        if self.heap.len() >= MAX_WAITING {
+            return Err(due);
+        }
+        self.entered += 1;
+        self.heap.push(Reverse(Entry { due_us, sequence: self.entered, due }));
+        Ok(())
+    }
+
+    /// The next event whose moment stream time has passed, earliest first.
+    pub fn release(&mut self, stream_time_us: i64) -> Option<Due> {
+        let Reverse(first) = self.heap.peek()?;
+        if first.due_us >= stream_time_us {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| entry.due)
+    }
+}
+
+impl Entry {
+    fn rank(&self) -> (i64, u64) {
+        (self.due_us, self.sequence)
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}

@@ -1,0 +1,197 @@
+//! What the metrics learn from the operator's actions.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config::{Config, ThresholdValue},
+    kafka::{client::Observed, reader::Chunk},
+    metrics::Metrics,
+    model::learner::{Skip, Taken},
+    operator::{Action, Census, Operator, category_features},
+    record::{Event, Reject},
+    score::{Realized, Score},
+};
+
+/// How often gauges that cost a look elsewhere are set.
+const REFRESH: Duration = Duration::from_millis(500);
+/// Rejects of one reason are logged this often at most; the metrics count them all.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Each target takes this share in the fading mean of the log score: about its last 10,000 count.
+const FADING: f64 = 1e-4;
+
+/// Counts.
+pub struct Monitor<'a> {
+    metrics: &'a Metrics,
+    observed: &'a Observed,
+    /// For each threshold its value, `None` where each event brings its own.
+    thresholds: Vec<Option<f64>>,
+    num_quantiles: usize,
+    categories: Vec<usize>,
+    /// What was counted of the operator's census already.
+    census: Census,
+    next_refresh: Instant,
+    /// By reject reason: until when further ones are not logged.
+    quiet_until: HashMap<&'static str, Instant>,
+    log_score: FadingMean,
+    /// Time since the last chunk spent on scoring and on putting out.
+    score: Duration,
+    encode: Duration,
+}
+
+/// A mean over about the last 1 / `FADING` values, unbiased from the first on.
+#[derive(Default)]
+struct FadingMean {
+    sum: f64,
+    weight: f64,
+}
+
+impl FadingMean {
+    fn add(&mut self, value: f64) -> f64 {
+        self.sum = (1.0 - FADING) * self.sum + value;
+        self.weight = (1.0 - FADING) * self.weight + 1.0;
+        self.sum / self.weight
+    }
+}
+
+impl<'a> Monitor<'a> {
+    /// A monitor that sets these metrics.
+    pub fn new(config: &Config, metrics: &'a Metrics, observed: &'a Observed) -> Self {
+        let thresholds = config.score.exceed.iter().map(|threshold| match threshold.value {
+            ThresholdValue::Constant(t) => Some(t),
+            ThresholdValue::Field(_) => None,
+        });
+        let zeros = vec![0; config.features.len()];
+        Self {
+            metrics,
+            observed,
+            thresholds: thresholds.collect(),
+            num_quantiles: config.score.quantiles.len(),
+            categories: category_features(config),
+            census: Census { missing: zeros.clone(), unknown: zeros },
+            next_refresh: Instant::now(),
+            quiet_until: HashMap::new(),
+            log_score: FadingMean::default(),
+            score: Duration::ZERO,
+            encode: Duration::ZERO,
+        }
+    }
+
+    /// A chunk was decoded.
+    pub fn decoded(&mut self, chunk: &Chunk) {
+        self.metrics.stages.decode.observe(chunk.decode.as_secs_f64());
+        for (stage, spent) in
+            [(&self.metrics.stages.score, &mut self.score), (&self.metrics.stages.encode, &mut self.encode)]
+        {
+            if *spent > Duration::ZERO {
+                stage.observe(std::mem::take(spent).as_secs_f64());
+            }
+        }
+    }
+
+    /// The operator took a record, in so much time, and wants this done.
+    pub fn operated(&mut self, actions: &[Action], took: Duration) {
+        let mut has_learned = false;
+        for action in actions {
+            match action {
+                Action::Score(scored) => {
+                    self.metrics.records.scored.inc();
+                    if let Some(realized) = &scored.score.realized {
+                        self.judge(&scored.event, &scored.score, realized);
+                    }
+                }
+                Action::Outcome(outcome) => self.judge(&outcome.event, &outcome.score, &outcome.realized),
+                Action::Reject(reject) => {
+                    self.metrics.rejected(reject.reason);
+                    self.log(reject);
+                }
+                Action::Expired => self.metrics.records.expired.inc(),
+                Action::Learned { step, records } => {
+                    has_learned = true;
+                    self.metrics.records.learned.inc_by(*records as u64);
+                    self.metrics.updates.loss_nats.set(step.loss_nats);
+                    self.metrics.updates.gradient_norm.set(step.gradient_norm);
+                    match step.taken {
+                        Taken::Whole => self.metrics.updates.taken.inc(),
+                        Taken::Clipped => {
+                            self.metrics.updates.taken.inc();
+                            self.metrics.updates.clipped.inc();
+                        }
+                        Taken::Skipped(Skip::Loss) => self.metrics.updates.skipped_loss.inc(),
+                        Taken::Skipped(Skip::Gradient) => self.metrics.updates.skipped_gradient.inc(),
+                    }
+                }
+            }
+        }
+        // A record that completes a mini-batch takes as long as the step: hundreds of times a score.
+        if has_learned {
+            self.metrics.stages.learn.observe(took.as_secs_f64());
+        } else {
+            self.score += took;
+        }
+    }
+
+    /// Logs a reject, each reason at most once an interval: a topic full of bad records must not fill the disk too.
+    fn log(&mut self, reject: &Reject) {
+        let now = Instant::now();
+        let quiet_until = self.quiet_until.entry(reject.reason.label()).or_insert(now);
+        if now < *quiet_until {
+            return;
+        }
+        *quiet_until = now + LOG_INTERVAL;
+        let Reject { partition, offset, detail, .. } = reject;
+        tracing::warn!(partition, offset, reason = reject.reason.label(), detail, "rejected a record");
+    }
+
+    /// Actions were put into batches and messages, in so much time.
+    pub fn put_out(&mut self, took: Duration) {
+        self.encode += took;
+    }
+
+    /// A target came: how good were the figures?
+    fn judge(&mut self, event: &Event, score: &Score, realized: &Realized) {
+        if realized.log_score.is_nan() {
+            return;
+        }
+        self.metrics.log_score_nats.set(self.log_score.add(realized.log_score));
+        self.metrics.observe_pit(realized.pit);
+        let (exceed, rest) = score.figures.split_at(self.thresholds.len());
+        let mut own = event.thresholds.iter();
+        for ((threshold, &p), metric) in self.thresholds.iter().zip(exceed).zip(&self.metrics.exceed) {
+            let threshold = threshold.or_else(|| own.next().copied()).unwrap_or(f64::NAN);
+            metric.observe(p, realized.target > threshold);
+        }
+        for (&quantile, metric) in rest[..self.num_quantiles].iter().zip(&self.metrics.quantiles) {
+            metric.observe(realized.target, quantile);
+        }
+    }
+
+    /// Sets the gauges, now and then.
+    pub fn refresh(&mut self, operator: &Operator) {
+        let now = Instant::now();
+        if now < self.next_refresh {
+            return;
+        }
+        self.next_refresh = now + REFRESH;
+        self.metrics.waiting_targets.set(operator.num_waiting() as i64);
+        if let Some(time_us) = operator.stream_time_us() {
+            let age_us = jiff::Timestamp::now().as_microsecond() - time_us;
+            self.metrics.event_age_seconds.set(age_us as f64 / 1e6);
+        }
+        for (partition, high) in self.observed.high_watermarks() {
+            if let Some(next) = operator.positions().get(&partition) {
+                self.metrics.set_lag(partition, (high - next).max(0));
+            }
+        }
+        let census = operator.census();
+        for (index, metric) in self.metrics.missing.iter().enumerate() {
+            metric.inc_by(census.missing[index] - self.census.missing[index]);
+        }
+        for (metric, &index) in self.metrics.unknown_category.iter().zip(&self.categories) {
+            metric.inc_by(census.unknown[index] - self.census.unknown[index]);
+        }
+        self.census.clone_from(census);
+    }
+}
