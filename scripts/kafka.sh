@@ -12,7 +12,7 @@ version=4.2.0
 java_min=17
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/tailwater"
 libs="$cache/kafka-$version"
-java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
+[ -z "${JAVA_HOME:-}" ] || PATH="$JAVA_HOME/bin:$PATH" # for COMMAND too, which may run Kafka's tools
 
 die() {
   echo "kafka.sh: $*" >&2
@@ -21,12 +21,12 @@ die() {
 
 require_java() {
   local remedy="Apache Kafka $version needs Java $java_min or newer: apt-get install default-jre-headless, or set JAVA_HOME"
-  command -v "$java" >/dev/null || die "there is no $java; $remedy"
+  command -v java >/dev/null || die "there is no java; $remedy"
   local text major
-  text=$("$java" -version 2>&1) || die "$java does not run; $remedy"
+  text=$(java -version 2>&1) || die "$(command -v java) does not run; $remedy"
   # `openjdk version "17.0.15"`; before Java 9 it read "1.8.0_392", and an early build reads "25-ea".
   major=$(sed -nE 's/.* version "(1\.)?([0-9]+).*/\2/p' <<<"$text" | head -n 1)
-  [ "${major:-0}" -ge "$java_min" ] || die "$java is Java ${major:-of unknown version}; $remedy"
+  [ "${major:-0}" -ge "$java_min" ] || die "$(command -v java) is Java ${major:-of an unknown version}; $remedy"
 }
 
 fetch() {
@@ -128,11 +128,11 @@ log.retention.hours=-1
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 allow.everyone.if.no.acl.found=true
 CONF
-  "$java" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -XX:TieredStopAtLevel=1 -cp "$libs/*" kafka.tools.StorageTool format \
+  java -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -XX:TieredStopAtLevel=1 -cp "$libs/*" kafka.tools.StorageTool format \
     -t AAAAAAAAQACAAAAAAAAAAQ -c "$home/server.properties" >"$home/format.log" 2>&1 9>&- ||
     { cat "$home/format.log" >&2; die "the storage could not be formatted (see above)"; }
   # Should this script itself be killed, the broker goes with it.
-  setpriv --pdeathsig KILL "$java" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$libs/*" \
+  setpriv --pdeathsig KILL java -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$libs/*" \
     kafka.Kafka "$home/server.properties" >"$home/broker.log" 2>&1 </dev/null &
   broker=$!
   deadline=$((SECONDS + 90))

@@ -168,7 +168,7 @@ pub struct Exceedances {
 impl Exceedances {
     /// Counts one event whose target came; a probability of NaN (null) says nothing.
     pub fn observe(&self, p: f64, exceeded: bool) {
-        if !(p >= 0.0) {
+        if p.is_nan() {
             return;
         }
         self.expected.inc_by(p);

@@ -1,0 +1,287 @@
+//! A real Kafka for a test: topics of its own, records in, records out.
+//!
+//! Everything blocks and panics on what a test doesn't expect. Names are unique, so tests can run side by side on
+//! one broker and nothing has to be removed.
+
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Header, Headers, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+};
+
+/// How long any one thing may take, on a machine that has others to serve too.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A record as a test writes or reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    pub partition: i32,
+    /// Where it was read; not looked at when it is written.
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    /// ms since 1970; `None`: the time of sending.
+    pub timestamp_ms: Option<i64>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Record {
+    pub fn new(partition: i32, value: impl Into<Vec<u8>>) -> Self {
+        Self { partition, value: Some(value.into()), ..Self::default() }
+    }
+
+    pub fn with_key(self, key: impl Into<Vec<u8>>) -> Self {
+        Self { key: Some(key.into()), ..self }
+    }
+
+    pub fn with_timestamp_ms(self, timestamp_ms: i64) -> Self {
+        Self { timestamp_ms: Some(timestamp_ms), ..self }
+    }
+
+    pub fn with_header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.to_owned(), Some(value.into())));
+        self
+    }
+
+    /// The text of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let value = self.headers.iter().find(|(header, _)| header == name)?.1.as_deref()?;
+        Some(std::str::from_utf8(value).expect("the header is a text"))
+    }
+
+    fn read(message: &impl Message) -> Self {
+        Self {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            timestamp_ms: message.timestamp().to_millis(),
+            headers: message
+                .headers()
+                .into_iter()
+                .flat_map(Headers::iter)
+                .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+                .collect(),
+        }
+    }
+}
+
+/// The brokers that `make test` started.
+pub struct Cluster {
+    brokers: String,
+}
+
+impl Cluster {
+    /// The cluster in `KAFKA_BROKERS`; a test without one fails rather than pass unseen.
+    pub fn connect() -> Self {
+        let brokers = std::env::var("KAFKA_BROKERS").unwrap_or_default();
+        assert!(!brokers.is_empty(), "this test needs Kafka: run `make test`, or set KAFKA_BROKERS");
+        Self { brokers }
+    }
+
+    /// For `kafka.brokers`.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config
+    }
+
+    /// Makes a topic and returns its name, `name` with a unique ending.
+    pub fn create_topic(&self, name: &str, partitions: i32) -> String {
+        self.create_topic_with(name, partitions, &[])
+    }
+
+    /// The same, with topic properties such as `("cleanup.policy", "compact")`.
+    pub fn create_topic_with(&self, name: &str, partitions: i32, properties: &[(&str, &str)]) -> String {
+        let name = unique(name);
+        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        for (key, value) in properties {
+            topic = topic.set(key, value);
+        }
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        let results = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime")
+            .block_on(admin.create_topics([&topic], &options))
+            .expect("an answer from the broker");
+        for result in results {
+            result.unwrap_or_else(|(topic, error)| panic!("{topic} was not created: {error}"));
+        }
+        name
+    }
+
+    /// Appends records and waits until the broker has acknowledged all of them.
+    pub fn produce(&self, topic: &str, records: impl IntoIterator<Item = Record>) {
+        if let Err(error) = self.try_produce(topic, records) {
+            panic!("a record was not written to {topic}: {error}");
+        }
+    }
+
+    /// The same, and the first error of any record.
+    pub fn try_produce(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let producer: BaseProducer<Deliveries> = self
+            .config()
+            .set("enable.idempotence", "true") // keeps the order over retries
+            .set("linger.ms", "5")
+            .set("message.timeout.ms", PATIENCE.as_millis().to_string())
+            .create_with_context(Deliveries::default())
+            .expect("a producer");
+        for record in records {
+            let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header { key, value: value.as_ref() })
+            });
+            let mut message: BaseRecord<'_, [u8], [u8]> =
+                BaseRecord::to(topic).partition(record.partition).headers(headers);
+            message.key = record.key.as_deref();
+            message.payload = record.value.as_deref();
+            message.timestamp = record.timestamp_ms;
+            while let Err((error, back)) = producer.send(message) {
+                match error {
+                    KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => message = back,
+                    error => {
+                        return Err(error.rdkafka_error_code().expect("an error of the producer has a code"));
+                    }
+                }
+                producer.poll(Duration::from_millis(10));
+            }
+        }
+        producer.flush(PATIENCE).expect("all records were answered in time");
+        match producer.context().0.lock().expect("no panic in a delivery").take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// All committed records of a topic up to its ends as they are now (an open transaction's are not), by partition
+    /// and then offset.
+    pub fn consume(&self, topic: &str) -> Vec<Record> {
+        let consumer: BaseConsumer = self
+            .config()
+            .set("group.id", unique("reader"))
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "10")
+            .create()
+            .expect("a consumer");
+        let mut assignment = TopicPartitionList::new();
+        for partition in 0..self.num_partitions(topic) {
+            assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an assignment");
+        }
+        consumer.assign(&assignment).expect("an assignment");
+        // Its end is told per partition; a last offset would not do, since transaction markers take offsets too.
+        let mut ended = vec![false; assignment.count()];
+        let mut records = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while ended.contains(&false) {
+            assert!(Instant::now() < deadline, "{topic} was not read to its end: {} records", records.len());
+            match consumer.poll(Duration::from_millis(100)) {
+                None => {}
+                Some(Ok(message)) => records.push(Record::read(&message)),
+                Some(Err(KafkaError::PartitionEOF(partition))) => ended[index(partition)] = true,
+                Some(Err(error)) => panic!("{topic} can't be read: {error}"),
+            }
+        }
+        records.sort_by_key(|record| (record.partition, record.offset));
+        records
+    }
+
+    /// How many partitions a topic has.
+    pub fn num_partitions(&self, topic: &str) -> i32 {
+        let consumer: BaseConsumer = self.config().create().expect("a consumer");
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("metadata");
+        let found = metadata.topics().first().expect("the topic that was asked for");
+        assert!(found.error().is_none(), "{topic}: {:?}", found.error());
+        i32::try_from(found.partitions().len()).expect("few partitions")
+    }
+
+    /// A group's committed offsets on a topic, by partition; partitions without one are left out.
+    pub fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let consumer: BaseConsumer = self.config().set("group.id", group).create().expect("a consumer");
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_range(topic, 0, self.num_partitions(topic) - 1);
+        consumer
+            .committed_offsets(partitions, PATIENCE)
+            .expect("committed offsets")
+            .elements()
+            .iter()
+            .filter_map(|element| match element.offset() {
+                Offset::Offset(offset) => Some((element.partition(), offset)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Takes one right on a topic (`Read`, `Write`, `Describe` …, as Kafka names its operations) from everybody and
+    /// leaves the others.
+    pub fn deny(&self, topic: &str, operation: &str) {
+        // Once a topic has any rule, what none of them allows is denied: so everything is allowed first.
+        self.add_rule(topic, "--allow-principal", "All");
+        self.add_rule(topic, "--deny-principal", operation);
+    }
+
+    fn add_rule(&self, topic: &str, rule: &str, operation: &str) {
+        let libs = std::env::var("TAILWATER_KAFKA_LIBS").unwrap_or_else(|_| {
+            panic!("denying a right needs Kafka's tools: run `make test`, or set TAILWATER_KAFKA_LIBS to their jars")
+        });
+        let output = Command::new("java")
+            .args(["-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"])
+            .arg(format!("{libs}/*"))
+            .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &self.brokers, "--add"])
+            .args(["--topic", topic, rule, "User:*", "--operation", operation])
+            .output()
+            .expect("java runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// A name that no other test, and no other run on the same broker, uses.
+pub fn unique(name: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let run = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_micros();
+    format!("{name}-{run:x}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn index(partition: i32) -> usize {
+    usize::try_from(partition).expect("partitions count from 0")
+}
+
+/// Keeps the first error of any record, which the default context would drop.
+#[derive(Default)]
+struct Deliveries(Mutex<Option<RDKafkaErrorCode>>);
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            let code = error.rdkafka_error_code().expect("an error of a delivery has a code");
+            self.0.lock().expect("no panic in a delivery").get_or_insert(code);
+        }
+    }
+}
