@@ -4,6 +4,23 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# What the build takes from the system: all that is missing in one line, so that one command fixes it.
+header() { c++ -E -x c++ - <<<"#include <$1>" >/dev/null 2>&1; }
+missing=()
+command -v make >/dev/null && command -v gcc >/dev/null && command -v c++ >/dev/null || missing+=(build-essential)
+command -v pkg-config >/dev/null || missing+=(pkg-config)
+header openssl/ssl.h || missing+=(libssl-dev)
+header zlib.h || missing+=(zlib1g-dev)
+python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+if [ ${#missing[@]} -gt 0 ]; then
+  echo "setup: the system lacks something; on Debian or Ubuntu: sudo apt-get install -y ${missing[*]}" >&2
+  exit 1
+fi
+command -v cargo >/dev/null || {
+  echo "setup: there is no cargo; install Rust from https://rustup.rs (rust-toolchain.toml names the version)" >&2
+  exit 1
+}
+
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/tailwater"
 libtorch=$(scripts/libtorch.sh)
 config="# Written by scripts/setup.sh.

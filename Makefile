@@ -1,0 +1,26 @@
+# Everything is built in the release profile: what is tested is what is shipped, and nothing is compiled twice.
+# scripts/setup.sh tells cargo where libtorch and the build cache are.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint docs bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## check the system, fetch libtorch once
+	@scripts/setup.sh
+
+demo: setup ## the operator on a year of real flights, in one process
+	cargo run --release -- demo
+
+test: setup ## all tests: unit, property, oracle, and on a real Kafka (needs Java 17+ and Maven, or KAFKA_BROKERS)
+	scripts/kafka.sh with cargo test --release
+
+lint: setup ## format and clippy, warnings are errors
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+
+docs: setup ## the API's documentation, warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
+
+bench: setup ## benchmarks
+	cargo bench --profile release --bench '*'
