@@ -1,5 +1,126 @@
 //! Records as they come: formats, decoding, and what is rejected.
+//!
+//! A message becomes rows in two steps. The format (`json`, `arrow`) puts the wanted fields' values into
+//! slots (`plan` says which fields, `value` what they can be); `row` then decides what the slots mean, by the
+//! same rules for every format: an [`Event`], or a [`Reject`] that names the field at fault. Nothing here does
+//! I/O or reads a clock, so a replay decides as the live run did.
 
+mod arrow;
 pub mod event;
+mod json;
+mod plan;
+mod reject;
+mod row;
+pub mod time;
+mod value;
 
 pub use event::{Cell, Event, Known, Record, Reject, RejectReason, Target};
+pub use plan::{CarryType, carry_types};
+pub(crate) use value::number_text;
+
+use crate::config::{Config, InputFormat};
+use plan::Plan;
+use reject::Fault;
+use value::Value;
+
+/// A Kafka message, borrowed from the client.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Input partition.
+    pub partition: i32,
+    /// Where it stands in the partition.
+    pub offset: i64,
+    /// The broker's timestamp, ms since 1970.
+    pub timestamp_ms: Option<i64>,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is a tombstone.
+    pub payload: Option<&'a [u8]>,
+}
+
+/// Turns messages into records, by the config's rules.
+#[derive(Debug)]
+pub struct Decoder {
+    format: InputFormat,
+    max_bytes: usize,
+    plan: Plan,
+    /// One value a wanted field, of the row at hand; kept, so that a row allocates only what leaves.
+    slots: Vec<Value>,
+}
+
+impl Decoder {
+    /// A decoder of `input.format` that reads the fields which the config names.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let plan = Plan::new(config);
+        let slots = vec![Value::Null; plan.num_slots()];
+        Self { format: config.input.format, max_bytes: config.input.max_bytes, plan, slots }
+    }
+
+    /// Appends the message's records to `out`: at least one, of which the last has `last` set.
+    ///
+    /// A message without rows gives an `empty` reject, so that its offset is passed like any other.
+    pub fn decode(&mut self, message: &Message<'_>, out: &mut Vec<Record>) {
+        let Some(payload) = message.payload else {
+            let fault = Fault::new(RejectReason::Empty, "the message has no value");
+            return out.push(fault.reject(message, 0, true, None));
+        };
+        if payload.len() > self.max_bytes {
+            let detail = format!("{} bytes, where input.max_bytes allows {}", payload.len(), self.max_bytes);
+            let fault = Fault::new(RejectReason::Oversized, detail);
+            return out.push(fault.reject(message, 0, true, Some(payload.into())));
+        }
+        let decoded = match self.format {
+            InputFormat::Json => self.decode_json(message, payload, out),
+            InputFormat::Arrow => self.decode_arrow(message, payload, out),
+        };
+        if let Err(fault) = decoded {
+            out.push(fault.reject(message, 0, true, Some(payload.into())));
+        }
+    }
+
+    fn decode_json(
+        &mut self,
+        message: &Message<'_>,
+        payload: &[u8],
+        out: &mut Vec<Record>,
+    ) -> Result<(), Fault> {
+        json::read(&self.plan, payload, &mut self.slots)?;
+        out.push(Record::Event(row::event(&self.plan, &self.slots, message, 0, true)?));
+        Ok(())
+    }
+
+    /// All batches are read before the first row is decided, so that a broken message is rejected whole.
+    fn decode_arrow(
+        &mut self,
+        message: &Message<'_>,
+        payload: &[u8],
+        out: &mut Vec<Record>,
+    ) -> Result<(), Fault> {
+        let batches = arrow::read(&self.plan, payload)?;
+        let num_rows: usize = batches.iter().map(arrow::Batch::num_rows).sum();
+        if num_rows == 0 {
+            return Err(Fault::new(RejectReason::Empty, "the Arrow stream holds no row"));
+        }
+        out.reserve(num_rows);
+        let mut row = 0;
+        for batch in &batches {
+            for index in 0..batch.num_rows() {
+                batch.fill(index, &mut self.slots);
+                let last = row as usize + 1 == num_rows;
+                out.push(match row::event(&self.plan, &self.slots, message, row, last) {
+                    Ok(event) => Record::Event(event),
+                    Err(fault) => {
+                        let alone = batch.row_alone(index).unwrap_or_else(|_| payload.to_vec());
+                        fault.reject(message, row, last, Some(alone.into()))
+                    }
+                });
+                row += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

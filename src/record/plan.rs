@@ -1,0 +1,159 @@
+//! Which fields of a record are wanted, and what for: compiled once from the config.
+
+use crate::config::{Config, FeatureKind, FieldPath, ThresholdValue, TimeUnit, Transform};
+
+use super::value::Value;
+
+/// What a carried field's column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CarryType {
+    /// Doubles.
+    Number,
+    /// Texts.
+    Text,
+}
+
+/// The type of each carried field's column, in the config's order: a number where the config uses the same
+/// field as one (a `number` or `cycle` feature, a target), else a text, since an input has no schema to ask.
+#[must_use]
+pub fn carry_types(config: &Config) -> Vec<CarryType> {
+    let is_number = |path: &FieldPath| {
+        config.target.fields.contains(path)
+            || config
+                .features
+                .iter()
+                .any(|feature| feature.path == *path && !matches!(feature.kind, FeatureKind::Category { .. }))
+    };
+    let carry_type = |path| if is_number(path) { CarryType::Number } else { CarryType::Text };
+    config.output.carry.iter().map(carry_type).collect()
+}
+
+/// How a feature's value is read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Reading {
+    Number(Option<Transform>),
+    Category,
+}
+
+/// The wanted fields. A field that serves several uses has one slot.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// The paths as a tree, for the formats to walk along.
+    pub root: Node,
+    /// The dotted path of each slot.
+    pub names: Vec<String>,
+    pub time: Option<(usize, TimeUnit)>,
+    pub features: Vec<(usize, Reading)>,
+    pub carry: Vec<(usize, CarryType)>,
+    pub thresholds: Vec<usize>,
+    pub target: Vec<usize>,
+    pub target_time: Option<(usize, TimeUnit)>,
+    pub max_ahead_us: i64,
+}
+
+/// A step of a wanted path: a value to keep, an object to enter, or both.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    pub slot: Option<usize>,
+    /// Sorted by name.
+    children: Vec<(String, Node)>,
+}
+
+impl Plan {
+    pub fn new(config: &Config) -> Self {
+        let mut plan = Self {
+            max_ahead_us: i64::try_from(config.input.max_ahead.as_micros()).unwrap_or(i64::MAX),
+            ..Self::default()
+        };
+        plan.time = config.input.time.as_ref().map(|time| (plan.slot(&time.path), time.unit));
+        for feature in &config.features {
+            let reading = match feature.kind {
+                FeatureKind::Number { transform } => Reading::Number(transform),
+                FeatureKind::Cycle { .. } => Reading::Number(None),
+                FeatureKind::Category { .. } => Reading::Category,
+            };
+            let slot = plan.slot(&feature.path);
+            plan.features.push((slot, reading));
+        }
+        for (path, carry_type) in config.output.carry.iter().zip(carry_types(config)) {
+            let slot = plan.slot(path);
+            plan.carry.push((slot, carry_type));
+        }
+        for threshold in &config.score.exceed {
+            if let ThresholdValue::Field(path) = &threshold.value {
+                let slot = plan.slot(path);
+                plan.thresholds.push(slot);
+            }
+        }
+        for path in &config.target.fields {
+            let slot = plan.slot(path);
+            plan.target.push(slot);
+        }
+        plan.target_time = config.target.time.as_ref().map(|time| (plan.slot(&time.path), time.unit));
+        plan
+    }
+
+    pub fn num_slots(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The path's slot, made where it has none yet.
+    fn slot(&mut self, path: &FieldPath) -> usize {
+        let mut node = &mut self.root;
+        for segment in &path.0 {
+            let index = match node.position(segment) {
+                Ok(index) => index,
+                Err(index) => {
+                    node.children.insert(index, (segment.clone(), Node::default()));
+                    index
+                }
+            };
+            node = &mut node.children[index].1;
+        }
+        *node.slot.get_or_insert_with(|| {
+            self.names.push(path.0.join("."));
+            self.names.len() - 1
+        })
+    }
+}
+
+impl Node {
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.children.binary_search_by(|(child, _)| child.as_str().cmp(name))
+    }
+
+    /// The wanted field of that name.
+    pub fn child(&self, name: &str) -> Option<&Self> {
+        self.position(name).ok().map(|index| &self.children[index].1)
+    }
+
+    /// The wanted fields with their names.
+    pub fn children(&self) -> impl Iterator<Item = (&str, &Self)> {
+        self.children.iter().map(|(name, node)| (name.as_str(), node))
+    }
+
+    /// The first slot at or under it.
+    pub fn first_slot(&self) -> Option<usize> {
+        self.slot.or_else(|| self.children.iter().find_map(|(_, child)| child.first_slot()))
+    }
+
+    /// Puts `value` where a field was wanted; what was wanted inside of it is then absent, or, where a value
+    /// stands in place of the object, wrongly typed.
+    pub fn fill(&self, value: Value, slots: &mut [Value]) {
+        let inner = if value.is_null() { Value::Null } else { Value::Other("no object around it".into()) };
+        self.fill_children(&inner, slots);
+        if let Some(slot) = self.slot {
+            slots[slot] = value;
+        }
+    }
+
+    /// Puts `value` into every slot under it, its own excepted.
+    pub fn fill_children(&self, value: &Value, slots: &mut [Value]) {
+        for (_, child) in &self.children {
+            child.fill_children(value, slots);
+            if let Some(slot) = child.slot {
+                slots[slot].clone_from(value);
+            }
+        }
+    }
+}
