@@ -1,7 +1,13 @@
 //! Scores: what is published for an event, and how it is encoded.
 
+pub mod arrow;
 pub mod columns;
 pub mod figures;
+pub mod json;
+pub mod row;
+
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 
