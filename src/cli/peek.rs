@@ -56,7 +56,7 @@ pub(super) fn run(args: &PeekArgs) -> anyhow::Result<()> {
     };
     let style = match args.format {
         Format::Table => Style::Table,
-        Format::Json => Style::Json,
+        Format::Json => Style::JsonLines,
         Format::Csv => Style::Csv,
     };
     let mut renderer = Renderer::new(io::stdout().lock(), style, args.params);
@@ -68,14 +68,13 @@ pub(super) fn run(args: &PeekArgs) -> anyhow::Result<()> {
     }
     // Partitions are read one beside the other: the time of sending puts them in order.
     payloads.sort_by_key(|(sent_ms, _)| *sent_ms);
-    let payloads: Vec<Vec<u8>> = payloads.into_iter().map(|(_, payload)| payload).collect();
-    renderer.last(&payloads, args.count)?;
+    renderer.last(payloads.iter().map(|(_, payload)| &payload[..]), args.count)?;
     if payloads.is_empty() && !args.follow {
         eprintln!("tailwater: '{topic}' holds no scores yet");
     }
     while args.follow {
         if let Some(message) = tail.next(Duration::from_millis(200))? {
-            renderer.payload(message.payload().unwrap_or_default(), usize::MAX)?;
+            renderer.payload(message.payload().unwrap_or_default())?;
         }
     }
     io::stdout().flush()?;

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     config::{Config, Start},
     operator::Input,
-    record::{self, Decoder, Record},
+    record::{self, Decoder},
 };
 
 /// At most this many chunks wait for the operator's thread; the backlog bounds the rows in them.
@@ -176,7 +176,7 @@ impl Reader {
                     let partition = message.partition();
                     self.decoder.decode(&borrow(&message), &mut records);
                     chunk.decode += begun.elapsed();
-                    self.backlog.add(partition, records.len(), message.payload_len());
+                    self.backlog.add(partition, records.len(), num_bytes(&message));
                     self.awaited.insert(partition, Some(begun));
                     chunk.inputs.extend(records.drain(..).map(Input::Record));
                     false
@@ -324,13 +324,7 @@ fn starting_offsets(
     Ok(list)
 }
 
-trait PayloadLen {
-    fn payload_len(&self) -> usize;
-}
-
-impl PayloadLen for BorrowedMessage<'_> {
-    /// Bytes of key and value together.
-    fn payload_len(&self) -> usize {
-        self.key().map_or(0, <[u8]>::len) + self.payload().map_or(0, <[u8]>::len)
-    }
+/// Bytes of key and value together.
+fn num_bytes(message: &BorrowedMessage<'_>) -> usize {
+    message.key().map_or(0, <[u8]>::len) + message.payload().map_or(0, <[u8]>::len)
 }

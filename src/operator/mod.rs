@@ -49,7 +49,12 @@ pub enum Action {
     /// Publish a rejected record.
     Reject(Reject),
     /// A mini-batch was learned from (or skipped): nothing to publish, only to count.
-    Learned { step: Step, records: usize },
+    Learned {
+        /// What became of it.
+        step: Step,
+        /// Its size.
+        records: usize,
+    },
     /// An event's target did not come in time: nothing to publish, only to count.
     Expired,
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
 use console::{Term, style};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 
 use super::watch::{LONG, Means, RECENT, SHOWN, Watch};
 use crate::config::Config;
@@ -216,6 +216,6 @@ fn thousands(n: usize) -> String {
 }
 
 fn date(time_us: i64) -> String {
-    let time = Timestamp::from_microsecond(time_us).unwrap_or_default().to_zoned(TimeZone::UTC);
+    let time = Timestamp::from_microsecond(time_us).unwrap_or_default();
     time.strftime("%-d %b %Y %H:%M").to_string()
 }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use arrow::{
-    array::{AsArray, RecordBatch},
+    array::{Array, AsArray, RecordBatch},
     datatypes::{Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type},
     ipc::reader::StreamReader,
 };
@@ -51,6 +51,8 @@ pub(super) struct Watch {
     time_us: i64,
     /// Scored flights whose outcome has not come, by offset.
     in_the_air: HashMap<i64, Flight>,
+    /// Outcomes that were read before their scores, which come on another topic: target and log score by offset.
+    early: HashMap<i64, (f64, f64)>,
     baseline: RollingGaussian,
     /// The last `LONG` outcomes.
     judged: VecDeque<Judged>,
@@ -118,6 +120,7 @@ impl Watch {
             updates: 0,
             time_us: 0,
             in_the_air: HashMap::new(),
+            early: HashMap::new(),
             baseline: RollingGaussian::new(BASELINE_WINDOW),
             judged: VecDeque::new(),
             num_judged: 0,
@@ -192,7 +195,11 @@ impl Watch {
                 quantiles: quantiles.iter().map(|figure| figure[row]).collect(),
                 baseline,
             };
-            self.in_the_air.insert(offsets.value(row), flight);
+            let offset = offsets.value(row);
+            match self.early.remove(&offset) {
+                Some((target, log_score)) => self.land(flight, target, log_score),
+                None => _ = self.in_the_air.insert(offset, flight),
+            }
             self.time_us = self.time_us.max(times.value(row));
             self.updates = updates.value(row);
         }
@@ -206,18 +213,26 @@ impl Watch {
         let targets = column(batch, "target")?.as_primitive::<Float64Type>();
         let log_scores = column(batch, "log_score")?.as_primitive::<Float64Type>();
         for row in 0..batch.num_rows() {
-            let target = targets.value(row);
-            // Scores and outcomes are two topics: an outcome may be read before its score.
-            if let Some(flight) = self.in_the_air.remove(&offsets.value(row)) {
-                if let (false, Some(baseline)) = (arrow::array::Array::is_null(log_scores, row), flight.baseline) {
-                    self.judge(&flight, target, log_scores.value(row), baseline);
-                }
-                self.shown.push_front((flight, target));
-                self.shown.truncate(SHOWN);
+            let (offset, target) = (offsets.value(row), targets.value(row));
+            let log_score = if log_scores.is_null(row) { f64::NAN } else { log_scores.value(row) };
+            match self.in_the_air.remove(&offset) {
+                Some(flight) => self.land(flight, target, log_score),
+                None => _ = self.early.insert(offset, (target, log_score)),
             }
             self.baseline.learn(target);
         }
         Ok(())
+    }
+
+    /// A flight has arrived, and both its score and its outcome were read.
+    fn land(&mut self, flight: Flight, target: f64, log_score: f64) {
+        if let Some(baseline) = flight.baseline
+            && !log_score.is_nan()
+        {
+            self.judge(&flight, target, log_score, baseline);
+        }
+        self.shown.push_front((flight, target));
+        self.shown.truncate(SHOWN);
     }
 
     fn judge(&mut self, flight: &Flight, target: f64, log_score: f64, baseline: Gaussian) {
@@ -254,7 +269,7 @@ impl Watch {
     }
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a dyn arrow::array::Array> {
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a dyn Array> {
     batch.column_by_name(name).map(AsRef::as_ref).with_context(|| format!("the batch has no column {name}"))
 }
 
