@@ -1,0 +1,183 @@
+//! The standard normal distribution in log space, right in the far tail, where probabilities underflow.
+
+use std::f64::consts::{FRAC_1_SQRT_2, LN_2};
+
+use super::scalar::log_1m_exp;
+
+/// ½ log 2π.
+const HALF_LOG_TWO_PI: f64 = 0.918_938_533_204_672_8;
+/// 1 / √2π.
+const FRAC_1_SQRT_TWO_PI: f64 = 0.398_942_280_401_432_7;
+/// Beyond this many standard deviations the tail comes from Mills' ratio: `erfc` would magnify the rounding of its
+/// argument by z².
+const FAR: f64 = 5.0;
+
+/// Log density, in nats.
+#[must_use]
+pub fn log_pdf(z: f64) -> f64 {
+    -0.5 * z * z - HALF_LOG_TWO_PI
+}
+
+/// Distribution function Φ(z). It underflows below z ≈ −38; [`log_cdf`] does not.
+#[must_use]
+pub fn cdf(z: f64) -> f64 {
+    if z > -FAR {
+        return 0.5 * libm::erfc(-z * FRAC_1_SQRT_2);
+    }
+    // exp magnifies an error of its argument as it stands, so the square's rounding is carried along.
+    let square = z * z;
+    let rounding = z.mul_add(z, -square);
+    if square == f64::INFINITY {
+        return 0.0;
+    }
+    (-0.5 * square).exp() * (1.0 - 0.5 * rounding) * FRAC_1_SQRT_TWO_PI * mills(-z)
+}
+
+/// log Φ(z), in nats.
+#[must_use]
+pub fn log_cdf(z: f64) -> f64 {
+    if z > 0.0 {
+        (-cdf(-z)).ln_1p()
+    } else if z > -FAR {
+        cdf(z).ln()
+    } else {
+        log_pdf(z) + mills(-z).ln()
+    }
+}
+
+/// log(1 − Φ(z)), in nats.
+#[must_use]
+pub fn log_sf(z: f64) -> f64 {
+    log_cdf(-z)
+}
+
+/// The z with Φ(z) = `p`; −∞ at 0, ∞ at 1, NaN outside [0, 1].
+#[must_use]
+pub fn quantile(p: f64) -> f64 {
+    if p < 0.5 { quantile_of_log_cdf(p.ln()) } else { quantile_of_log_sf((-p).ln_1p()) }
+}
+
+/// The z with log Φ(z) = `log_cdf`; NaN for a positive argument.
+#[must_use]
+pub fn quantile_of_log_cdf(log_cdf: f64) -> f64 {
+    -quantile_of_log_sf(log_cdf)
+}
+
+/// The z with log(1 − Φ(z)) = `log_sf`; NaN for a positive argument.
+#[must_use]
+pub fn quantile_of_log_sf(log_sf: f64) -> f64 {
+    if log_sf.is_nan() || log_sf > 0.0 {
+        f64::NAN
+    } else if log_sf > -LN_2 {
+        -upper_quantile(log_1m_exp(log_sf))
+    } else {
+        upper_quantile(log_sf)
+    }
+}
+
+/// The z ≥ 0 with log(1 − Φ(z)) = `target` ≤ −log 2.
+fn upper_quantile(target: f64) -> f64 {
+    if target == f64::NEG_INFINITY {
+        return f64::INFINITY;
+    }
+    // Hastings' rational approximation (Abramowitz & Stegun 26.2.23), off by less than 5e-4 …
+    let u = (-2.0 * target).sqrt();
+    let numerator = 2.515_517 + u * (0.802_853 + u * 0.010_328);
+    let denominator = 1.0 + u * (1.432_788 + u * (0.189_269 + u * 0.001_308));
+    let mut z = (u - numerator / denominator).max(0.0);
+    // … and Newton's method in log space, where the function is all but a parabola.
+    for _ in 0..3 {
+        let log_sf = log_sf(z);
+        let inverse_hazard = if z < FAR { (log_sf - log_pdf(z)).exp() } else { mills(z) };
+        z += (log_sf - target) * inverse_hazard;
+    }
+    z
+}
+
+/// Mills' ratio (1 − Φ(z)) / φ(z) for z ≥ [`FAR`].
+fn mills(z: f64) -> f64 {
+    if z > 50.0 {
+        // Laplace's asymptotic series: the next term is below 1e-16.
+        let s = 1.0 / (z * z);
+        return (1.0 - s * (1.0 - 3.0 * s * (1.0 - 5.0 * s * (1.0 - 7.0 * s)))) / z;
+    }
+    // Laplace's continued fraction 1 / (z + 1 / (z + 2 / (z + 3 / …))), from the inside out as a fraction
+    // `above / below`, so that there is a single division.
+    let (mut above, mut below) = (z, 1.0);
+    for k in (1..=32).rev() {
+        (above, below) = (z * above + f64::from(k) * below, above);
+    }
+    below / above
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (function, argument, value) rows; `tests/golden/normal.py` writes them.
+    fn golden() -> Vec<(&'static str, f64, f64)> {
+        include_str!("../../tests/golden/normal.csv")
+            .lines()
+            .skip(1)
+            .map(|line| {
+                let mut fields = line.split(',');
+                let mut next = || fields.next().expect("three fields a line");
+                (next(), next().parse().expect("a number"), next().parse().expect("a number"))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn golden_values_are_met() {
+        let rows = golden();
+        assert!(rows.len() > 400, "{} rows", rows.len());
+        for (function, argument, expected) in rows {
+            let (actual, tolerance) = match function {
+                "log_pdf" => (log_pdf(argument), 1e-13),
+                "cdf" => (cdf(argument), 1e-13),
+                "log_cdf" => (log_cdf(argument), 1e-13),
+                "log_sf" => (log_sf(argument), 1e-13),
+                "quantile" => (quantile(argument), 1e-12),
+                "quantile_of_log_cdf" => (quantile_of_log_cdf(argument), 1e-12),
+                "quantile_of_log_sf" => (quantile_of_log_sf(argument), 1e-12),
+                other => panic!("an unknown function {other}"),
+            };
+            let absolute = if function.starts_with("quantile") { 1e-15 } else { 0.0 };
+            assert!(
+                (actual - expected).abs() <= tolerance * expected.abs() + absolute,
+                "{function}({argument:e}) = {actual:e}, expected {expected:e}"
+            );
+        }
+    }
+
+    #[test]
+    fn quantiles_meet_the_probability_they_were_asked_for() {
+        for i in -1200..=1200 {
+            let log_sf_target = -(f64::from(i) / 100.0 * std::f64::consts::LN_10).exp();
+            let z = quantile_of_log_sf(log_sf_target);
+            let error = (log_sf(z) - log_sf_target).abs();
+            assert!(error <= 1e-12 * log_sf_target.abs().max(1.0), "{log_sf_target:e}: off by {error:e}");
+            assert_eq!(quantile_of_log_cdf(log_sf_target), -z);
+        }
+    }
+
+    #[test]
+    fn the_branches_meet_without_a_step() {
+        for z in [FAR, 50.0] {
+            let (before, after) = (log_sf(z * (1.0 - 1e-15)), log_sf(z * (1.0 + 1e-15)));
+            assert!(before >= after && before - after < 1e-14 * z * z, "at {z}: {before:e} {after:e}");
+        }
+    }
+
+    #[test]
+    fn the_ends_are_infinite_and_nonsense_is_nan() {
+        assert_eq!(quantile(0.0), f64::NEG_INFINITY);
+        assert_eq!(quantile(1.0), f64::INFINITY);
+        assert_eq!(quantile(0.5), 0.0);
+        assert_eq!((cdf(-1e200), cdf(1e200), cdf(f64::NEG_INFINITY)), (0.0, 1.0, 0.0));
+        assert_eq!((log_cdf(f64::NEG_INFINITY), log_cdf(f64::INFINITY)), (f64::NEG_INFINITY, 0.0));
+        for z in [quantile(-0.1), quantile(1.1), quantile(f64::NAN), cdf(f64::NAN), log_sf(f64::NAN)] {
+            assert!(z.is_nan());
+        }
+    }
+}
