@@ -1,0 +1,236 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{config::FlowKind, math::normal};
+
+const RADIALS: [FlowKind; 5] =
+    [FlowKind::Radial, FlowKind::Radial, FlowKind::Radial, FlowKind::Radial, FlowKind::Affine];
+
+/// Stacks as one would configure them: location and scale on the data's side alone.
+fn usual_flows() -> impl Strategy<Value = Vec<FlowKind>> {
+    prop::sample::select(vec![
+        RADIALS.to_vec(),
+        vec![FlowKind::Affine],
+        vec![FlowKind::Planar, FlowKind::Planar, FlowKind::Affine],
+        vec![FlowKind::Radial, FlowKind::Planar, FlowKind::Affine],
+    ])
+}
+
+fn flows() -> impl Strategy<Value = Vec<FlowKind>> {
+    let mixed = [FlowKind::Affine, FlowKind::Radial, FlowKind::Planar, FlowKind::Affine, FlowKind::Radial];
+    prop_oneof![4 => usual_flows(), 1 => Just(mixed.to_vec())]
+}
+
+fn params(bound: f32) -> impl Strategy<Value = Vec<f32>> {
+    prop::collection::vec(-bound..bound, 20)
+}
+
+fn loaded(flows: &[FlowKind], params: &[f32]) -> (Nfn, Workspace) {
+    let density = Nfn::new(flows, 1);
+    let mut ws = density.workspace();
+    density.load(&params[..density.num_params()], &mut ws);
+    (density, ws)
+}
+
+/// ∫ p dy between the quantiles of two base points: adaptive quadrature on intervals of equal length in the base, since
+/// the density is narrow where the data are.
+fn probability_between(density: &Nfn, from: f64, to: f64, ws: &mut Workspace) -> f64 {
+    const INTERVALS: usize = 200;
+    let mut quantile = |i: usize, ws: &mut Workspace| {
+        let z = from + (to - from) * i as f64 / INTERVALS as f64;
+        density.quantile(&Level::from_log_sf(normal::log_sf(z)), ws)
+    };
+    let edges: Vec<f64> = (0..=INTERVALS).map(|i| quantile(i, ws)).collect();
+    let mut p = |y: f64| density.log_density(&[y], ws).exp();
+    edges.windows(2).map(|edge| simpson(&mut p, edge[0], edge[1], 24)).sum()
+}
+
+/// Simpson's rule, halving where it disagrees with the halves.
+fn simpson(f: &mut impl FnMut(f64) -> f64, low: f64, high: f64, halvings: usize) -> f64 {
+    let (middle, h) = (0.5 * (low + high), (high - low) / 12.0);
+    let (a, b, c, d, e) = (f(low), f(0.5 * (low + middle)), f(middle), f(0.5 * (middle + high)), f(high));
+    let (whole, halves) = (2.0 * h * (a + 4.0 * c + e), h * (a + 4.0 * b + 2.0 * c + 4.0 * d + e));
+    if (whole - halves).abs() < 1e-10 || halvings == 0 {
+        return halves;
+    }
+    simpson(f, low, middle, halvings - 1) + simpson(f, middle, high, halvings - 1)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn densities_integrate_to_one(flows in flows(), params in params(3.0)) {
+        let (density, mut ws) = loaded(&flows, &params);
+        let total = probability_between(&density, -9.0, 9.0, &mut ws);
+        prop_assert!((total - 1.0).abs() < 1e-7, "{total}");
+    }
+
+    #[test]
+    fn densities_integrate_to_one_for_wild_parameters(flows in usual_flows(), params in params(12.0)) {
+        let (density, mut ws) = loaded(&flows, &params);
+        let total = probability_between(&density, -9.0, 9.0, &mut ws);
+        prop_assert!((total - 1.0).abs() < 1e-5, "{total}");
+    }
+
+    #[test]
+    fn the_distribution_function_is_the_integral_of_the_density(
+        flows in flows(), params in params(3.0), from in -4.0..0.0f64, to in 0.0..4.0f64,
+    ) {
+        let (density, mut ws) = loaded(&flows, &params);
+        let integral = probability_between(&density, from, to, &mut ws);
+        let low = density.quantile(&Level::from_log_sf(normal::log_sf(from)), &mut ws);
+        let high = density.quantile(&Level::from_log_sf(normal::log_sf(to)), &mut ws);
+        let difference = density.log_cdf(high, &mut ws).exp() - density.log_cdf(low, &mut ws).exp();
+        prop_assert!((integral - difference).abs() < 1e-7, "{integral} {difference}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn a_quantile_is_exceeded_with_its_probability(flows in flows(), params in params(6.0), p in 1e-6..(1.0 - 1e-6)) {
+        let (density, mut ws) = loaded(&flows, &params);
+        let y = density.quantile(&Level::from_p(p), &mut ws);
+        let exceeded = density.log_sf(y, &mut ws).exp();
+        prop_assert!((exceeded - (1.0 - p)).abs() < 1e-9, "{exceeded} {}", 1.0 - p);
+        prop_assert!((density.log_cdf(y, &mut ws).exp() - p).abs() < 1e-9);
+    }
+
+    #[test]
+    fn quantiles_do_not_cross(flows in flows(), params in params(12.0)) {
+        let (density, mut ws) = loaded(&flows, &params);
+        let mut last = f64::NEG_INFINITY;
+        for p in [0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.999_999] {
+            let y = density.quantile(&Level::from_p(p), &mut ws);
+            prop_assert!(y >= last, "{y} at {p} after {last}");
+            last = y;
+        }
+    }
+
+    #[test]
+    fn the_tail_falls_and_stays_finite_a_million_scales_away(flows in flows(), params in params(6.0)) {
+        let (density, mut ws) = loaded(&flows, &params);
+        let low = density.quantile(&Level::from_p(0.01), &mut ws);
+        let high = density.quantile(&Level::from_p(0.99), &mut ws);
+        let mut last = density.log_sf(high, &mut ws);
+        for distance in [3.0, 10.0, 1e3, 1e6] {
+            let y = high + distance * (high - low);
+            let log_sf = density.log_sf(y, &mut ws);
+            prop_assert!(log_sf.is_finite() && log_sf < last, "{log_sf} at {y} after {last}");
+            prop_assert!(density.log_cdf(2.0 * low - y, &mut ws).is_finite());
+            prop_assert!(density.log_density(&[y], &mut ws).is_finite());
+            last = log_sf;
+        }
+        prop_assert!(last < -1e4);
+    }
+
+    #[test]
+    fn locations_move_the_distribution(params in params(2.0), by in -3.0..3.0f32) {
+        let (density, mut ws) = loaded(&RADIALS, &params);
+        let median = density.quantile(&Level::from_p(0.5), &mut ws);
+        let mut moved = params.clone();
+        for location in density.locations() {
+            moved[location] += by;
+        }
+        density.load(&moved[..density.num_params()], &mut ws);
+        let shift = density.quantile(&Level::from_p(0.5), &mut ws) - median;
+        prop_assert!((shift - f64::from(by)).abs() < 1e-5, "{shift} {by}");
+    }
+}
+
+#[test]
+fn two_dimensional_densities_integrate_to_one() {
+    let flows = [FlowKind::Planar, FlowKind::Radial, FlowKind::Radial, FlowKind::Affine];
+    let density = Nfn::new(&flows, 2);
+    let mut ws = density.workspace();
+    for seed in 0..4 {
+        // Fixed, moderate parameters around the identity.
+        let params: Vec<f32> = density
+            .initial()
+            .iter()
+            .enumerate()
+            .map(|(i, initial)| initial + 0.7 * ((i as f32 + 1.0) * (seed as f32 + 1.3) * 2.4).sin())
+            .collect();
+        density.load(&params, &mut ws);
+        let (n, reach) = (700, 30.0);
+        let h = 2.0 * reach / n as f64;
+        let mut sum = 0.0;
+        for i in 0..n {
+            for j in 0..n {
+                let at = |k: usize| -reach + (k as f64 + 0.5) * h;
+                sum += density.log_density(&[at(i), at(j)], &mut ws).exp();
+            }
+        }
+        let total = sum * h * h;
+        assert!((total - 1.0).abs() < 2e-3, "{seed}: {total}");
+    }
+}
+
+#[test]
+fn the_initial_row_is_the_standard_normal() {
+    for dim in 1..=3 {
+        let density = Nfn::new(&RADIALS, dim);
+        let mut ws = density.workspace();
+        density.load(&density.initial(), &mut ws);
+        for y in [-7.0, -0.4, 0.0, 1.0, 30.0] {
+            let expected = dim as f64 * normal::log_pdf(y);
+            assert!((density.log_density(&vec![y; dim], &mut ws) - expected).abs() < 1e-6 * expected.abs());
+        }
+    }
+}
+
+#[test]
+fn locations_are_those_of_the_affine_layer_nearest_to_the_data() {
+    use FlowKind::{Affine, Radial};
+    assert_eq!(Nfn::new(&RADIALS, 1).locations(), [12]);
+    assert_eq!(Nfn::new(&[Affine, Radial, Affine], 2).locations(), [8, 9]);
+    assert_eq!(Nfn::new(&[Affine, Radial], 2).locations(), [0, 1]);
+    assert!(Nfn::new(&[Radial], 2).locations().is_empty());
+}
+
+#[test]
+fn shortfall_of_the_normal_is_the_closed_form() {
+    let (density, mut ws) = loaded(&[FlowKind::Affine], &[2.0, 0.5]);
+    let (location, scale) = (2.0, (12.0 * f64::tanh(0.5 / 12.0)).exp());
+    for p in [0.5, 0.9, 0.99, 0.999, 0.999_999] {
+        let level = Level::from_p(p);
+        let expected = location + scale * (normal::log_pdf(level.z()) - level.log_sf()).exp();
+        let actual = Shortfall::beyond(&level).of(&density, &mut ws);
+        assert!((actual / expected - 1.0).abs() < 1e-8, "{p}: {actual} {expected}");
+    }
+}
+
+#[test]
+fn shortfall_of_a_bent_density_is_the_mean_of_its_quantiles() {
+    let params = [0.3, 1.5, 1.0, -0.5, 2.0, 0.5, 1.0, -1.0, -1.0, 0.0, 0.5, 2.0, 0.4, 0.9];
+    let (density, mut ws) = loaded(&RADIALS, &params);
+    for p in [0.9, 0.99] {
+        let n = 200_000;
+        let mean = (0..n)
+            .map(|i| {
+                let tail = (f64::from(i) + 0.5) / f64::from(n) * (1.0 - p);
+                density.quantile(&Level::from_log_sf(tail.ln()), &mut ws)
+            })
+            .sum::<f64>()
+            / f64::from(n);
+        let actual = Shortfall::beyond(&Level::from_p(p)).of(&density, &mut ws);
+        assert!((actual / mean - 1.0).abs() < 1e-4, "{p}: {actual} {mean}");
+    }
+}
+
+#[test]
+fn levels_agree_however_they_are_made() {
+    for p in [1e-9, 0.3, 0.5, 0.99, 1.0 - 1e-9] {
+        let (a, b) = (Level::from_p(p), Level::from_log_sf((-p).ln_1p()));
+        assert!(
+            (a.z() - b.z()).abs() < 1e-7
+                && (a.p() - b.p()).abs() < 1e-16
+                && (a.log_cdf() / b.log_cdf() - 1.0).abs() < 1e-6
+        );
+    }
+    assert!((Level::from_log_sf(-1000.0).z() - 44.615_747_731_969_4).abs() < 1e-12);
+}
