@@ -38,7 +38,7 @@ fn loaded(flows: &[FlowKind], params: &[f32]) -> (Nfn, Workspace) {
 /// the density is narrow where the data are.
 fn probability_between(density: &Nfn, from: f64, to: f64, ws: &mut Workspace) -> f64 {
     const INTERVALS: usize = 200;
-    let mut quantile = |i: usize, ws: &mut Workspace| {
+    let quantile = |i: usize, ws: &mut Workspace| {
         let z = from + (to - from) * i as f64 / INTERVALS as f64;
         density.quantile(&Level::from_log_sf(normal::log_sf(z)), ws)
     };
