@@ -11,7 +11,12 @@ pub use level::Level;
 pub use nfn::Nfn;
 pub use shortfall::Shortfall;
 
-use crate::flow;
+use std::sync::Arc;
+
+use crate::{
+    config::{Model, ModelKind},
+    flow,
+};
 
 /// A family of distributions over d-vectors, one for each row of parameters.
 ///
@@ -61,3 +66,11 @@ pub enum Workspace {
 
 #[cfg(test)]
 mod tests;
+
+/// The density that the config asks for, over targets of so many fields.
+#[must_use]
+pub fn build(model: &Model, dim: usize) -> Arc<dyn Density> {
+    match model.kind {
+        ModelKind::Nfn => Arc::new(Nfn::new(&model.flows, dim)),
+    }
+}
