@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ::arrow::{
     array::{
-        Array, ArrayRef, BooleanArray, Date32Array, DictionaryArray, Float32Array, Float64Array, Int32Array,
+        ArrayRef, BooleanArray, Date32Array, DictionaryArray, Float32Array, Float64Array, Int32Array,
         Int64Array, LargeStringArray, RecordBatch, StringArray, StringViewArray, StructArray,
         TimestampMillisecondArray, TimestampNanosecondArray, UInt16Array,
     },
@@ -586,6 +586,23 @@ fn a_batch_can_t_claim_more_rows_than_its_bytes_hold() {
     let empty = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
     let [Record::Reject(reject)] = &decode_arrow(&stream(&[empty]))[..] else { panic!("accepted") };
     assert_eq!(reject.reason, RejectReason::Undecodable);
+}
+
+#[test]
+fn an_assertion_in_the_arrow_reader_rejects_the_record_alone() {
+    let sound = stream(&[flights()]);
+    let mut num_caught = 0;
+    for index in (0..sound.len() - 8).step_by(8) {
+        // An offset or a length far past the end, wherever the stream has one.
+        let mut payload = sound.clone();
+        payload[index..index + 8].copy_from_slice(&(1_i64 << 40).to_le_bytes());
+        let records = decode_arrow(&payload);
+        assert_complete(&records);
+        let is_caught =
+            |record: &Record| matches!(record, Record::Reject(reject) if reject.detail.contains("malformed"));
+        num_caught += records.iter().filter(|record| is_caught(record)).count();
+    }
+    assert!(num_caught > 0, "the reader no longer panics: it needn't be caught any more");
 }
 
 /// Exactly one record has `last`, at the end.

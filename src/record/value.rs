@@ -81,7 +81,7 @@ pub(crate) fn number_text(value: f64) -> CompactString {
     let size = value.abs();
     if value == 0.0 {
         CompactString::const_new("0")
-    } else if !value.is_finite() || (1e-7..1e21).contains(&size) {
+    } else if !value.is_finite() || (1e-5..1e21).contains(&size) {
         format_compact!("{value}")
     } else {
         format_compact!("{value:e}")
@@ -105,6 +105,8 @@ mod tests {
             (1e20, "100000000000000000000"),
             (1e300, "1e300"),
             (1.5e-9, "1.5e-9"),
+            (-0.000_012_345_678_901_23, "-0.00001234567890123"),
+            (-1.805_036_954_550_612_2e-7, "-1.8050369545506122e-7"),
         ] {
             assert_eq!(number_text(value), text);
         }
