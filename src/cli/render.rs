@@ -65,13 +65,32 @@ impl<W: Write> Renderer<W> {
         Self { out, style, with_params, columns: Vec::new() }
     }
 
-    /// Prints at most `limit` rows of a payload and says how many they were.
+    /// Prints the rows of a payload.
     ///
     /// # Errors
     /// When the payload can't be read (nothing of it is printed), or the output not written to.
-    pub fn payload(&mut self, payload: &[u8], limit: usize) -> Result<usize, RenderError> {
-        let mut rows = rows(payload)?;
-        rows.truncate(limit);
+    pub fn payload(&mut self, payload: &[u8]) -> Result<(), RenderError> {
+        self.print(rows(payload)?)
+    }
+
+    /// Prints the last `count` rows of these payloads.
+    ///
+    /// # Errors
+    /// As `payload`.
+    pub fn last<'a>(
+        &mut self,
+        payloads: impl Iterator<Item = &'a [u8]>,
+        count: usize,
+    ) -> Result<(), RenderError> {
+        let mut all = Vec::new();
+        for payload in payloads {
+            all.extend(rows(payload)?);
+        }
+        let last = all.split_off(all.len().saturating_sub(count));
+        self.print(last)
+    }
+
+    fn print(&mut self, mut rows: Vec<Fields>) -> Result<(), RenderError> {
         for row in &mut rows {
             if !self.with_params {
                 row.retain(|(name, _)| name != "params");
@@ -83,7 +102,7 @@ impl<W: Write> Renderer<W> {
             Style::Csv => self.csv(&rows)?,
         }
         self.out.flush()?;
-        Ok(rows.len())
+        Ok(())
     }
 
     fn table(&mut self, rows: &[Fields]) -> io::Result<()> {
@@ -362,7 +381,7 @@ mod tests {
         let mut out = Vec::new();
         let mut renderer = Renderer::new(&mut out, style, with_params);
         for payload in payloads {
-            renderer.payload(payload, usize::MAX).unwrap();
+            renderer.payload(payload).unwrap();
         }
         String::from_utf8(out).unwrap()
     }
@@ -419,12 +438,18 @@ long key,0,9,2013-01-01T10:17:00.000000Z,"B6, ""x""",0,7,ok,1.5e-9,12.0,,,,"[0.5
     }
 
     #[test]
-    fn no_more_rows_are_printed_than_asked_for() {
-        let mut out = Vec::new();
-        let mut renderer = Renderer::new(&mut out, Style::JsonLines, false);
-        assert_eq!(renderer.payload(&arrow_payload(&rows()), 2).unwrap(), 2);
-        assert_eq!(renderer.payload(&arrow_payload(&rows()), 0).unwrap(), 0);
-        assert_eq!(out.iter().filter(|&&byte| byte == b'\n').count(), 2);
+    fn the_last_rows_of_several_payloads_are_one_table() {
+        let payloads = [arrow_payload(&rows()[..2]), arrow_payload(&rows()[2..])];
+        let last = |count| {
+            let mut out = Vec::new();
+            let mut renderer = Renderer::new(&mut out, Style::Csv, false);
+            renderer.last(payloads.iter().map(Vec::as_slice), count).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let keys = |text: &str| text.lines().skip(1).map(|l| l[..4].to_owned()).collect::<Vec<_>>();
+        assert_eq!(keys(&last(2)), ["long", "0xff"]);
+        assert_eq!(keys(&last(9)).len(), 3);
+        assert_eq!(last(0), "");
     }
 
     #[test]
@@ -432,7 +457,7 @@ long key,0,9,2013-01-01T10:17:00.000000Z,"B6, ""x""",0,7,ok,1.5e-9,12.0,,,,"[0.5
         let mut out = Vec::new();
         let mut renderer = Renderer::new(&mut out, Style::Table, false);
         for payload in [&b""[..], b"hello", b"{\"a\": 1", b"{} {}"] {
-            let error = renderer.payload(payload, 1).unwrap_err();
+            let error = renderer.payload(payload).unwrap_err();
             assert!(matches!(error, RenderError::Unreadable(_)), "{error}");
         }
         assert!(out.is_empty());
