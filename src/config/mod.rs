@@ -1,235 +1,147 @@
 //! The configuration: what a user may set, and what each key means.
+//!
+//! `tree` lays the file, the environment and the command line over each other; `sections` lists every key once, from
+//! which come the structs, their reading and [`reference()`]; `kind` says what a value must be, and `check` what several
+//! of them must be together. Nothing stops at the first error: a value that would be right stands in for a wrong one,
+//! so that [`ConfigErrors`] holds all of them.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
+mod check;
+mod duration;
+mod error;
+mod hash;
+mod kind;
+mod reference;
+mod secret;
+mod section;
+mod sections;
+mod tree;
+mod types;
+
+use std::{fs, path::Path};
+
+pub use error::{ConfigError, ConfigErrors, Origin};
+pub use reference::reference;
+pub use sections::{Admin, Delivery, Input, Kafka, Learn, Model, Output, Score, State, Target};
+pub use types::{
+    Activation, Feature, FeatureKind, FieldPath, FlowKind, InputFormat, ModelKind, Noise, NotAStart,
+    OptimizerKind, OutputFormat, Secret, Start, Threshold, ThresholdValue, TimeField, TimeUnit, Transform,
+};
+
+use error::Errors;
+use secret::Variables;
+use section::{Presence, Reading, TableReader};
+use tree::{Node, Table, Value};
 
 /// Everything that `tailwater.toml`, `--set` and `TAILWATER__…` decide.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// The cluster.
     pub kafka: Kafka,
+    /// Where the records come from.
     pub input: Input,
     /// In the order of the model's inputs.
     pub features: Vec<Feature>,
+    /// What is to be predicted.
     pub target: Target,
+    /// The density and the net.
     pub model: Model,
+    /// How the model learns.
     pub learn: Learn,
+    /// Which figures are published.
     pub score: Score,
+    /// Where the scores go.
     pub output: Output,
+    /// The state, and who leads.
     pub state: State,
+    /// Commits and shutdown.
     pub delivery: Delivery,
+    /// Health, metrics and status.
     pub admin: Admin,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct Kafka {
-    pub brokers: String,
-    pub group: String,
-    /// librdkafka properties, passed on as they are.
-    pub properties: BTreeMap<String, Secret>,
-}
+/// An example of `[features]`, in TOML.
+const FEATURES_EXAMPLE: &str = "{ carrier = \"category\", dep_delay = \"number\" }";
 
-/// A value that may be a secret: never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
+impl Config {
+    /// Reads the file at `path`, then the variables of `env` that begin with `TAILWATER__`, then `sets`, each a
+    /// `section.key=value`; the later wins.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(
+        path: &Path,
+        sets: &[String],
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let file_name = path.display().to_string();
+        match fs::read_to_string(path) {
+            Ok(text) => Self::from_parts(&text, &file_name, sets, env),
+            Err(error) => {
+                let mut errors = Errors::default();
+                errors.push(
+                    &Origin::Unset,
+                    "",
+                    None,
+                    format!("can't be read: {error}; name the config with -c"),
+                );
+                Err(errors.into_result(&file_name).expect_err("an error was pushed"))
+            }
+        }
+    }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+    /// The same for a text that was read from `file_name`. Nothing is read but the secrets' files that it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn from_parts(
+        text: &str,
+        file_name: &str,
+        sets: &[String],
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let variables: Variables = env.collect();
+        let mut errors = Errors::default();
+        let config = tree::read(text, sets, &variables, &mut errors).map(|mut tree| {
+            derive(&mut tree);
+            let config = read(&tree, &mut Reading { errors: &mut errors, variables: &variables });
+            check::check(&config, &tree, &mut errors);
+            config
+        });
+        errors.into_result(file_name)?;
+        Ok(config.expect("a text that is no TOML is an error"))
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct Input {
-    pub topic: String,
-    pub format: InputFormat,
-    /// Where event time stands; `None`: the Kafka timestamp.
-    pub time: Option<TimeField>,
-    pub start: Start,
-    pub max_bytes: usize,
-    pub max_ahead: Duration,
+/// Fills in the values that are made from others.
+fn derive(tree: &mut Table) {
+    let Some(group) = tree.at("kafka.group").and_then(Node::text) else { return };
+    let topic = Value::Text(format!("{group}-state"));
+    if tree.at("state.topic").is_none() {
+        // It fails where `state` is no table, which reading it reports.
+        tree.set(&["state".to_owned(), "topic".to_owned()], Node::new(topic, Origin::Unset)).ok();
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InputFormat {
-    Json,
-    Arrow,
+fn read(tree: &Table, reading: &mut Reading<'_>) -> Config {
+    let keys = reference::keys_of_sections();
+    let elsewhere = |name: &str| keys.iter().find(|(_, key)| *key == name).map(|(section, _)| *section);
+    let mut root = TableReader::new(tree, "", reading);
+    let config = Config {
+        kafka: root.section(elsewhere),
+        input: root.section(elsewhere),
+        features: root.take("features", Presence::Required(FEATURES_EXAMPLE), &kind::features()),
+        target: root.section(elsewhere),
+        model: root.section(elsewhere),
+        learn: root.section(elsewhere),
+        score: root.section(elsewhere),
+        output: root.section(elsewhere),
+        state: root.section(elsewhere),
+        delivery: root.section(elsewhere),
+        admin: root.section(elsewhere),
+    };
+    root.finish(elsewhere);
+    config
 }
 
-/// Where a group without committed offsets begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    Earliest,
-    Latest,
-    /// Microseconds since 1970.
-    At(i64),
-}
-
-/// A field of an input record: the dotted path's segments.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct FieldPath(pub Vec<String>);
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct TimeField {
-    pub path: FieldPath,
-    pub unit: TimeUnit,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeUnit {
-    /// An RFC 3339 text, or a number of seconds since 1970.
-    Auto,
-    Seconds,
-    Millis,
-    Micros,
-    Nanos,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Feature {
-    pub name: String,
-    pub path: FieldPath,
-    pub kind: FeatureKind,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum FeatureKind {
-    Number {
-        transform: Option<Transform>,
-    },
-    Cycle {
-        period: f64,
-    },
-    /// One-hot over a learned vocabulary of at most `size` values, the rest under "other".
-    Category {
-        size: usize,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transform {
-    Log1p,
-    Sqrt,
-    Log,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Target {
-    pub fields: Vec<FieldPath>,
-    /// When the target becomes known; `None`: with its event.
-    pub time: Option<TimeField>,
-    pub wait: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Model {
-    pub kind: ModelKind,
-    /// From the base to the data.
-    pub flows: Vec<FlowKind>,
-    pub hidden: Vec<usize>,
-    pub activation: Activation,
-    pub seed: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ModelKind {
-    Nfn,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlowKind {
-    Affine,
-    Planar,
-    Radial,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    Tanh,
-    Relu,
-    Silu,
-    Gelu,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Learn {
-    pub enabled: bool,
-    pub batch: usize,
-    pub average: f64,
-    pub optimizer: OptimizerKind,
-    pub rate: f64,
-    pub clip: f64,
-    pub noise: Noise,
-    pub warmup: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OptimizerKind {
-    Sgd,
-    Adam,
-    Adamw,
-}
-
-/// Noise regularisation, in standard deviations of the normalised inputs and target.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Noise {
-    Auto,
-    Off,
-    Fixed { x: f64, y: f64 },
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Score {
-    pub exceed: Vec<Threshold>,
-    pub quantiles: Vec<f64>,
-    pub shortfall: Vec<f64>,
-}
-
-/// A threshold t of P(Y > t), with the name that its column ends in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Threshold {
-    pub name: String,
-    pub value: ThresholdValue,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum ThresholdValue {
-    Constant(f64),
-    /// Each event brings its own.
-    Field(FieldPath),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Output {
-    pub topic: String,
-    pub format: OutputFormat,
-    /// Input fields copied to the scores.
-    pub carry: Vec<FieldPath>,
-    pub rows: usize,
-    pub linger: Duration,
-    pub outcomes: Option<String>,
-    pub rejected: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputFormat {
-    Arrow,
-    Json,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct State {
-    /// The one-partition topic whose assignment decides who leads.
-    pub topic: String,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Delivery {
-    /// How often consumed offsets are committed, after the scores were acknowledged.
-    pub commit: Duration,
-    /// How long a shutdown may take before it is forced.
-    pub drain: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Admin {
-    pub listen: SocketAddr,
-}
+#[cfg(test)]
+mod tests;

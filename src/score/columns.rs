@@ -1,4 +1,23 @@
-//! The names of the score columns.
+//! The names of the score columns: safe in SQL, and a function of the configuration alone.
+
+use crate::config::{Config, FieldPath};
+
+/// The columns that every score batch or outcome batch has.
+pub const FIXED: [&str; 13] = [
+    "key",
+    "partition",
+    "offset",
+    "row",
+    "time",
+    "epoch",
+    "updates",
+    "status",
+    "target",
+    "target_time",
+    "log_score",
+    "pit",
+    "params",
+];
 
 /// The names of the columns that the config decides, each in the config's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,4 +30,87 @@ pub struct Columns {
     pub quantiles: Vec<String>,
     /// `es99` …
     pub shortfall: Vec<String>,
+}
+
+impl Columns {
+    /// The columns of a configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let levels = |prefix: &str, levels: &[f64]| {
+            levels.iter().map(|&p| format!("{prefix}{}", percent(p))).collect()
+        };
+        Self {
+            carry: config.output.carry.iter().map(field).collect(),
+            exceed: config.score.exceed.iter().map(|threshold| format!("p_gt_{}", threshold.name)).collect(),
+            quantiles: levels("q", &config.score.quantiles),
+            shortfall: levels("es", &config.score.shortfall),
+        }
+    }
+}
+
+/// A finite number within a name: its shortest decimal form, the point as `_`, a minus as `m`.
+pub(crate) fn number(value: f64) -> String {
+    let value = if value == 0.0 { 0.0 } else { value }; // -0 is 0
+    format!("{value}").replace('.', "_").replace('-', "m")
+}
+
+/// A field within a name: its path joined with `_`, as is whatever SQL would want in quotes.
+pub(crate) fn field(path: &FieldPath) -> String {
+    path.0.join("_").replace(|c: char| !c.is_alphanumeric() && c != '_', "_")
+}
+
+/// A level in (0, 1) as a percentage within a name: 0.999 is `99_9`. The point moves on the decimal digits, since
+/// 100 · 0.999 is not 99.9 in floating point.
+fn percent(level: f64) -> String {
+    let decimal = format!("{level}");
+    let digits = decimal.strip_prefix("0.").unwrap_or(&decimal);
+    let (whole, rest) = digits.split_at(digits.len().min(2));
+    let whole = format!("{whole:0<2}");
+    let whole = match whole.trim_start_matches('0') {
+        "" => "0",
+        whole => whole,
+    };
+    if rest.is_empty() { whole.to_owned() } else { format!("{whole}_{rest}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_in_its_shortest_decimal_form() {
+        let cases = [
+            (15.0, "15"),
+            (0.5, "0_5"),
+            (-3.0, "m3"),
+            (1e3, "1000"),
+            (-0.0, "0"),
+            (1e-7, "0_0000001"),
+            (0.1, "0_1"),
+        ];
+        for (value, name) in cases {
+            assert_eq!(number(value), name);
+        }
+    }
+
+    #[test]
+    fn a_level_is_a_percentage_by_its_digits() {
+        let cases = [
+            (0.5, "50"),
+            (0.999, "99_9"),
+            (0.9999, "99_99"),
+            (0.05, "5"),
+            (0.001, "0_1"),
+            (0.29, "29"),
+            (0.125, "12_5"),
+        ];
+        for (level, name) in cases {
+            assert_eq!(percent(level), name);
+        }
+    }
+
+    #[test]
+    fn a_field_is_its_path_joined() {
+        assert_eq!(field(&FieldPath(vec!["weather".into(), "wind-speed".into()])), "weather_wind_speed");
+    }
 }

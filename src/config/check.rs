@@ -1,0 +1,123 @@
+//! Checks across keys.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Config, FlowKind,
+    error::{Errors, Origin},
+    tree::{Node, Table, Value},
+};
+use crate::score::columns::{Columns, FIXED};
+
+/// Reports what each key by itself can't know.
+pub(super) fn check(config: &Config, tree: &Table, errors: &mut Errors) {
+    let mut check = Checker { tree, errors };
+    topics(config, &mut check);
+    leaks(config, &mut check);
+    columns(config, &mut check);
+    if !config.model.flows.contains(&FlowKind::Affine) {
+        check.report(
+            "model.flows",
+            &[],
+            "needs an \"affine\" layer, since nothing else carries location and scale",
+        );
+    }
+}
+
+struct Checker<'a> {
+    tree: &'a Table,
+    errors: &'a mut Errors,
+}
+
+impl Checker<'_> {
+    /// Reports a fault of a key that depends on others, unless one of them is known to be wrong: then a stand-in was
+    /// checked, not what the user wrote.
+    fn report(&mut self, key: &str, others: &[&str], problem: impl Into<String>) {
+        let plain = key.split('[').next().unwrap_or(key);
+        if [plain].iter().chain(others).any(|key| self.errors.concern(key)) {
+            return;
+        }
+        let node = self.tree.at(plain);
+        let origin = node.map_or(Origin::Unset, |node| node.origin.clone());
+        let shown = node.map(Node::shown);
+        self.errors.push(&origin, key, shown, problem);
+    }
+
+    /// The same for one item of a list, of which a list may have several.
+    fn report_item(&mut self, key: &str, index: usize, problem: impl Into<String>) {
+        let Some(Value::Array(items)) = self.tree.at(key).map(|node| &node.value) else { return };
+        let (Some(item), key) = (items.get(index), format!("{key}[{index}]")) else { return };
+        self.errors.push(&item.origin, &key, Some(item.shown()), problem);
+    }
+}
+
+/// A topic that is written and read would feed the operator its own messages.
+fn topics(config: &Config, check: &mut Checker<'_>) {
+    let topics = [
+        ("input.topic", Some(&config.input.topic)),
+        ("output.topic", Some(&config.output.topic)),
+        ("output.outcomes", config.output.outcomes.as_ref()),
+        ("output.rejected", config.output.rejected.as_ref()),
+        ("state.topic", Some(&config.state.topic)),
+    ];
+    for (i, (key, topic)) in topics.iter().enumerate() {
+        for (other, other_topic) in &topics[..i] {
+            if topic.is_some() && topic == other_topic {
+                check.report(key, &[other], format!("{other} has the same topic; each needs its own"));
+                break;
+            }
+        }
+    }
+}
+
+/// A model that sees its target among its inputs learns to copy it, and would be worthless on events to come.
+fn leaks(config: &Config, check: &mut Checker<'_>) {
+    let Some(Value::Table(features)) = check.tree.get("features").map(|node| &node.value) else { return };
+    for feature in &config.features {
+        let source = if config.target.fields.contains(&feature.path) {
+            "target.fields"
+        } else if config.target.time.as_ref().is_some_and(|time| time.path == feature.path) {
+            "target.time"
+        } else {
+            continue;
+        };
+        let Some(node) = features.get(&feature.name) else { continue };
+        if !check.errors.concern(source) {
+            let problem = format!(
+                "reads {}, which {source} names: the model would see what it is to predict; remove it",
+                feature.path
+            );
+            check.errors.push(
+                &node.origin,
+                &format!("features.{}", feature.name),
+                Some(node.shown()),
+                problem,
+            );
+        }
+    }
+}
+
+/// Every column needs a name of its own, also for readers that ignore case.
+fn columns(config: &Config, check: &mut Checker<'_>) {
+    const KEYS: [&str; 4] = ["output.carry", "score.exceed", "score.quantiles", "score.shortfall"];
+    let columns = Columns::new(config);
+    let of_keys = [&columns.carry, &columns.exceed, &columns.quantiles, &columns.shortfall];
+    let mut taken: BTreeMap<String, String> =
+        FIXED.iter().map(|name| ((*name).to_owned(), "every score batch".to_owned())).collect();
+    for (key, names) in KEYS.into_iter().zip(of_keys) {
+        if check.errors.concern(key) {
+            continue;
+        }
+        for (i, name) in names.iter().enumerate() {
+            if let Some(owner) = taken.get(&name.to_lowercase()) {
+                let instead = match key {
+                    "score.exceed" => "remove it, or give it a name of its own: { late = 15.0 }",
+                    _ => "remove it",
+                };
+                check.report_item(key, i, format!("its column {name} is taken by {owner}; {instead}"));
+            } else {
+                taken.insert(name.to_lowercase(), format!("{key}[{i}]"));
+            }
+        }
+    }
+}

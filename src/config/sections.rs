@@ -1,0 +1,245 @@
+//! The sections of the configuration, each of their keys listed once.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use super::{
+    kind::{self, Kind},
+    section::{
+        Key, LaterKey,
+        Presence::{Default, Derived, Optional, Required},
+        Section, TableReader, section,
+    },
+    types::{
+        Activation, FieldPath, FlowKind, InputFormat, ModelKind, Noise, OptimizerKind, OutputFormat, Secret,
+        Start, Threshold, TimeField,
+    },
+};
+
+section! {
+    /// The cluster.
+    Kafka "kafka" {
+        /// The brokers to begin with, separated by commas.
+        brokers: String = Required("\"localhost:9092\""), kind::secret_text("one or more host:port, separated by commas");
+        /// The consumer group, to which offsets are committed.
+        group: String = Required("\"flight-delays\""), kind::text("a text that is not empty");
+        /// librdkafka properties, passed on as they are. A name's dots may stand in quotes or not.
+        properties: BTreeMap<String, Secret> = Default("{}"), kind::properties();
+    }
+    later {}
+}
+
+section! {
+    /// Where the records come from.
+    Input "input" {
+        /// The topic that is read.
+        topic: String = Required("\"flights\""), kind::topic();
+        /// What a message holds: one JSON object, or an Arrow IPC stream of any number of rows.
+        format: InputFormat = Default("\"json\""),
+            kind::choice(&[("json", InputFormat::Json), ("arrow", InputFormat::Arrow)], &["avro"]);
+        /// The field of event time: RFC 3339, or seconds since 1970 unless a unit ("s", "ms", "us" or "ns") is given.
+        /// Without it, the Kafka timestamp is taken.
+        time: Option<TimeField> = Optional("\"departed_at\""), kind::time_field().or_nothing();
+        /// Where a group without committed offsets begins.
+        start: Start = Default("\"earliest\""), kind::start();
+        /// A larger record is rejected, in bytes.
+        max_bytes: usize = Default("1048576"), kind::whole(1..=1_000_000_000);
+        /// A record whose event time is further past its Kafka timestamp is rejected, so that it can't stall the order.
+        max_ahead: Duration = Default("\"1h\""), kind::duration();
+    }
+    later {}
+}
+
+section! {
+    /// What is to be predicted.
+    Target "target" {
+        /// The field of the target, a number.
+        fields: Vec<FieldPath> = Required("[\"arr_delay\"]"),
+            kind::list("field, since a joint density of more is not supported in this version", 1..=1, kind::field());
+        /// The field of the time at which the target becomes known, as input.time is written: it is held back until
+        /// stream time has passed it. Without it, the target is known with its event.
+        time: Option<TimeField> = Optional("\"arrived_at\""), kind::time_field().or_nothing();
+        /// How long an event waits for its target.
+        wait: Duration = Default("\"24h\""), kind::duration();
+    }
+    later {
+        LaterKey {
+            name: "topic",
+            only: None,
+            doc: "Targets on their own topic, joined by key.",
+            instead: "remove it and send the target in the event's record, with target.time for when it becomes known",
+        },
+        LaterKey {
+            name: "step",
+            only: None,
+            doc: "What the target is rounded to: the likelihood is that of the interval.",
+            instead: "remove it; the target is taken as continuous",
+        },
+    }
+}
+
+section! {
+    /// The density and the net that gives its parameters.
+    Model "model" {
+        /// The density: a Normalizing Flow Network.
+        kind: ModelKind = Default("\"nfn\""), kind::choice(&[("nfn", ModelKind::Nfn)], &["mdn", "kmn"]);
+        /// The layers of the flow, from the base to the data; at least one is "affine", which sets location and scale.
+        flows: Vec<FlowKind> = Default("[\"radial\", \"radial\", \"radial\", \"radial\", \"affine\"]"),
+            kind::list("layers", 1..=32, kind::choice(FLOWS, &["tail"]));
+        /// The net's hidden layers, each by its number of units.
+        hidden: Vec<usize> = Default("[32, 32]"), kind::list("layers", 0..=8, kind::whole(1..=4096));
+        /// What the hidden layers end in.
+        activation: Activation = Default("\"tanh\""), kind::choice(ACTIVATIONS, &[]);
+        /// The seed of the first weights and of the noise.
+        seed: u64 = Default("1"), kind::whole(0..=i64::MAX);
+    }
+    later {}
+}
+
+const FLOWS: &[(&str, FlowKind)] =
+    &[("affine", FlowKind::Affine), ("planar", FlowKind::Planar), ("radial", FlowKind::Radial)];
+
+const ACTIVATIONS: &[(&str, Activation)] = &[
+    ("tanh", Activation::Tanh),
+    ("relu", Activation::Relu),
+    ("silu", Activation::Silu),
+    ("gelu", Activation::Gelu),
+];
+
+section! {
+    /// How the model learns.
+    Learn "learn" {
+        /// With false, the model scores as it stands.
+        enabled: bool = Default("true"), kind::flag();
+        /// Labelled records to one mini-batch.
+        batch: usize = Default("128"), kind::whole(1..=65_536);
+        /// The weights that score are this moving average of the trained ones; with 0, the trained ones.
+        average: f64 = Default("0.95"), kind::number("a number from 0 to below 1", |value| (0.0..1.0).contains(&value));
+        /// The optimiser of the steps.
+        optimizer: OptimizerKind = Default("\"adam\""), kind::choice(OPTIMIZERS, &[]);
+        /// The learning rate.
+        rate: f64 = Default("1e-3"), kind::number("a finite number above 0", |value| value > 0.0 && value.is_finite());
+        /// The gradient's norm is clipped to this; with inf, never.
+        clip: f64 = Default("5.0"), kind::number("a number above 0", |value| value > 0.0);
+        /// Noise regularisation of the numeric inputs and the target.
+        noise: Noise = Default("\"auto\""), kind::noise();
+        /// Labelled records that set the normaliser before anything is learned.
+        warmup: usize = Default("2048"), kind::whole(32..=1_000_000);
+    }
+    later {
+        LaterKey {
+            name: "steps",
+            only: Some("1"),
+            doc: "SGD steps a mini-batch.",
+            instead: "each mini-batch takes 1 step: remove it",
+        },
+    }
+}
+
+const OPTIMIZERS: &[(&str, OptimizerKind)] =
+    &[("sgd", OptimizerKind::Sgd), ("adam", OptimizerKind::Adam), ("adamw", OptimizerKind::Adamw)];
+
+section! {
+    /// Which figures are published for each event.
+    Score "score" {
+        /// Thresholds t of P(Y > t): a number, a field's name where each event brings its own, or either of them with
+        /// a name for its column.
+        exceed: Vec<Threshold> = Default("[]"), kind::list("thresholds", 0..=256, kind::threshold());
+        /// The levels of the quantiles.
+        quantiles: Vec<f64> = Default("[0.5, 0.9, 0.99, 0.999]"), kind::list("levels", 0..=256, kind::probability());
+        /// The levels of the expected shortfalls E[Y | Y > quantile].
+        shortfall: Vec<f64> = Default("[]"), kind::list("levels", 0..=256, kind::probability());
+    }
+    later {
+        LaterKey {
+            name: "calibrate",
+            only: Some("\"off\""),
+            doc: "Calibrates the figures online.",
+            instead: "remove it: figures are the model's own",
+        },
+    }
+}
+
+section! {
+    /// Where the scores go.
+    Output "output" {
+        /// The topic of the scores.
+        topic: String = Required("\"flight-risk\""), kind::topic();
+        /// What a message holds: an Arrow IPC stream of many events, or one event as JSON.
+        format: OutputFormat = Default("\"arrow\""),
+            kind::choice(&[("arrow", OutputFormat::Arrow), ("json", OutputFormat::Json)], &[]);
+        /// Input fields that are copied to the scores; a nested one's column joins its path with underscores.
+        carry: Vec<FieldPath> = Default("[]"), kind::list("fields", 0..=256, kind::field());
+        /// A batch is sent when it has this many rows …
+        rows: usize = Default("512"), kind::whole(1..=65_536);
+        /// … or when its first row is this old.
+        linger: Duration = Default("\"20ms\""), kind::duration();
+        /// The topic of the targets that came later, with the figures they were scored with. Without it, they are
+        /// learned and counted but not published.
+        outcomes: Option<String> = Optional("\"flight-outcomes\""), kind::topic().or_nothing();
+        /// The topic of the records that could not be used, with the reason in headers. Without it, they are counted
+        /// and logged but not published.
+        rejected: Option<String> = Optional("\"flights-rejected\""), kind::topic().or_nothing();
+    }
+    later {}
+}
+
+section! {
+    /// The state, and who leads.
+    State "state" {
+        /// The topic, of one partition, whose assignment decides who leads.
+        topic: String = Derived("`kafka.group` with `-state` behind it", "\"flight-delays-state\""), kind::topic();
+    }
+    later {
+        LaterKey {
+            name: "dir",
+            only: None,
+            doc: "A directory that holds the state instead of a topic.",
+            instead: "remove it; no state is saved yet",
+        },
+        LaterKey {
+            name: "initial",
+            only: None,
+            doc: "A file that a group without state starts from.",
+            instead: "remove it; a group starts with a fresh model",
+        },
+        LaterKey {
+            name: "on_mismatch",
+            only: None,
+            doc: "What to do when the config no longer fits the state.",
+            instead: "remove it; no state is saved yet",
+        },
+        LaterKey {
+            name: "interval",
+            only: None,
+            doc: "How often the state is saved.",
+            instead: "remove it; no state is saved yet",
+        },
+    }
+}
+
+section! {
+    /// Commits and shutdown.
+    Delivery "delivery" {
+        /// How often consumed offsets are committed, after their scores were acknowledged.
+        commit: Duration = Default("\"200ms\""), kind::duration();
+        /// How long a shutdown may take before it is forced.
+        drain: Duration = Default("\"30s\""), kind::duration();
+    }
+    later {
+        LaterKey {
+            name: "guarantee",
+            only: Some("\"at-least-once\""),
+            doc: "How often a record counts: at-least-once now, exactly-once later.",
+            instead: "use \"at-least-once\", or remove it",
+        },
+    }
+}
+
+section! {
+    /// Health, metrics and status over HTTP.
+    Admin "admin" {
+        /// The address that is listened on.
+        listen: SocketAddr = Default("\"127.0.0.1:9464\""), kind::address();
+    }
+    later {}
+}

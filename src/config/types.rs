@@ -1,0 +1,223 @@
+//! The types of the configuration's values.
+
+use std::{fmt, str::FromStr};
+
+/// A value that may be a secret: never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A field of an input record: the dotted path's segments.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FieldPath(pub Vec<String>);
+
+impl FieldPath {
+    /// Splits a dotted path; `None` where a segment would be empty.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let segments: Vec<String> = text.split('.').map(str::to_owned).collect();
+        (!segments.iter().any(String::is_empty)).then_some(Self(segments))
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
+/// The format of the input topic's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputFormat {
+    /// One JSON object a message.
+    Json,
+    /// One Arrow IPC stream a message, of any number of rows.
+    Arrow,
+}
+
+/// Where a group without committed offsets begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record that is kept.
+    Earliest,
+    /// At the records to come.
+    Latest,
+    /// At this Kafka timestamp, µs since 1970.
+    At(i64),
+}
+
+impl FromStr for Start {
+    type Err = NotAStart;
+
+    fn from_str(text: &str) -> Result<Self, NotAStart> {
+        match text {
+            "earliest" => Ok(Self::Earliest),
+            "latest" => Ok(Self::Latest),
+            _ => match text.parse::<jiff::Timestamp>() {
+                Ok(time) => Ok(Self::At(time.as_microsecond())),
+                Err(_) => Err(NotAStart),
+            },
+        }
+    }
+}
+
+/// A text that is no [`Start`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be earliest, latest, or an RFC 3339 time with its offset such as 2013-01-01T00:00:00Z")]
+pub struct NotAStart;
+
+/// A field that holds a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimeField {
+    /// Where it stands in the record.
+    pub path: FieldPath,
+    /// How it is written.
+    pub unit: TimeUnit,
+}
+
+/// How a time is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// An RFC 3339 text, or a number of seconds since 1970.
+    Auto,
+    /// Seconds since 1970.
+    Seconds,
+    /// Milliseconds since 1970.
+    Millis,
+    /// Microseconds since 1970.
+    Micros,
+    /// Nanoseconds since 1970.
+    Nanos,
+}
+
+/// An input of the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Feature {
+    /// Its name in metrics and messages.
+    pub name: String,
+    /// Where it stands in the record.
+    pub path: FieldPath,
+    /// How it becomes numbers.
+    pub kind: FeatureKind,
+}
+
+/// How a feature becomes numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FeatureKind {
+    /// Standardised; null becomes the mean and sets an indicator input.
+    Number {
+        /// Applied before anything else.
+        transform: Option<Transform>,
+    },
+    /// Sine and cosine.
+    Cycle {
+        /// The length of one turn, in the feature's own unit; above 0.
+        period: f64,
+    },
+    /// One-hot over a learned vocabulary.
+    Category {
+        /// Values in the vocabulary at most, the rest under "other".
+        size: usize,
+    },
+}
+
+/// What is applied to a number first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transform {
+    /// log(1 + x), for x > -1.
+    Log1p,
+    /// √x, for x ≥ 0.
+    Sqrt,
+    /// log x, for x > 0.
+    Log,
+}
+
+/// The density that is learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelKind {
+    /// A Normalizing Flow Network.
+    Nfn,
+}
+
+/// A layer of the flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowKind {
+    /// Location and scale.
+    Affine,
+    /// Bends along one direction.
+    Planar,
+    /// Stretches or shrinks around a point.
+    Radial,
+}
+
+/// The net's activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// Hyperbolic tangent.
+    Tanh,
+    /// max(0, x).
+    Relu,
+    /// x · sigmoid(x).
+    Silu,
+    /// x · Φ(x).
+    Gelu,
+}
+
+/// The optimiser of the SGD steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptimizerKind {
+    /// Plain gradient steps.
+    Sgd,
+    /// Adam.
+    Adam,
+    /// Adam with decoupled weight decay.
+    Adamw,
+}
+
+/// Noise regularisation, in standard deviations of the normalised inputs and target.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Noise {
+    /// Set by the rule of thumb, from the number of records learned.
+    Auto,
+    /// None.
+    Off,
+    /// These standard deviations; 0 or more.
+    Fixed {
+        /// Of the numeric inputs.
+        x: f64,
+        /// Of the target.
+        y: f64,
+    },
+}
+
+/// A threshold t of P(Y > t), with the name that its column ends in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Threshold {
+    /// The column is `p_gt_` and this.
+    pub name: String,
+    /// The threshold itself.
+    pub value: ThresholdValue,
+}
+
+/// Where a threshold comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ThresholdValue {
+    /// The same for every event; finite.
+    Constant(f64),
+    /// Each event brings its own.
+    Field(FieldPath),
+}
+
+/// The format of the messages with scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// One Arrow IPC stream a message, of up to `output.rows` rows.
+    Arrow,
+    /// One event a message.
+    Json,
+}
