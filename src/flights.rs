@@ -31,7 +31,10 @@ pub fn batches(rows: usize) -> Result<impl Iterator<Item = Result<RecordBatch, A
     let (schema, _) = head.infer_schema(open()?, Some(LINES_TO_INFER))?;
     let mut csv = String::new();
     open()?.read_to_string(&mut csv)?;
-    ReaderBuilder::new(Arc::new(schema)).with_header(true).with_batch_size(rows).build_buffered(std::io::Cursor::new(csv))
+    ReaderBuilder::new(Arc::new(schema))
+        .with_header(true)
+        .with_batch_size(rows)
+        .build_buffered(std::io::Cursor::new(csv))
 }
 
 /// Every flight, in order, as a JSON object in one line; fields that were not observed are left out.

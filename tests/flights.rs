@@ -23,9 +23,13 @@ struct Report {
 
 /// Runs all flights under the example's config with these keys set; figures are over the last `num_last` outcomes.
 fn run(sets: &[String], num_last: usize) -> Report {
-    let config =
-        Config::from_parts(include_str!("../examples/flights.toml"), "flights.toml", sets, std::iter::empty())
-            .unwrap();
+    let config = Config::from_parts(
+        include_str!("../examples/flights.toml"),
+        "flights.toml",
+        sets,
+        std::iter::empty(),
+    )
+    .unwrap();
     let num_exceed = config.score.exceed.len();
     let num_quantiles = config.score.quantiles.len();
     let mut decoder = Decoder::new(&config);
@@ -70,7 +74,8 @@ fn run(sets: &[String], num_last: usize) -> Report {
     }
     assert_eq!(scored, flights::NUM_FLIGHTS);
     let last = &outcomes[outcomes.len() - num_last..];
-    let mean = |value: &dyn Fn(&(f64, f64, Vec<bool>)) -> f64| last.iter().map(value).sum::<f64>() / num_last as f64;
+    let mean =
+        |value: &dyn Fn(&(f64, f64, Vec<bool>)) -> f64| last.iter().map(value).sum::<f64>() / num_last as f64;
     Report {
         log_score: mean(&|o| o.0),
         baseline: mean(&|o| o.1),
@@ -91,19 +96,16 @@ fn the_flights_are_forecast_far_better_than_by_a_rolling_gaussian() {
 
 #[test]
 fn every_flight_holds_a_target_that_is_known_at_its_arrival() {
-    let config = Config::from_parts(
-        include_str!("../examples/flights.toml"),
-        "flights.toml",
-        &[],
-        std::iter::empty(),
-    )
-    .unwrap();
+    let config =
+        Config::from_parts(include_str!("../examples/flights.toml"), "flights.toml", &[], std::iter::empty())
+            .unwrap();
     let mut decoder = Decoder::new(&config);
     let mut records = Vec::new();
     for (offset, flight) in flights::json_records().unwrap().enumerate() {
         let payload = flight.unwrap();
         let offset = offset as i64;
-        let message = Message { partition: 0, offset, timestamp_ms: None, key: None, payload: Some(&payload) };
+        let message =
+            Message { partition: 0, offset, timestamp_ms: None, key: None, payload: Some(&payload) };
         decoder.decode(&message, &mut records);
         let Some(Record::Event(event)) = records.pop() else { panic!("flight {offset} was rejected") };
         let target = event.target.unwrap();

@@ -55,8 +55,7 @@ impl Gaussian {
     /// log p(y) in nats.
     #[must_use]
     pub fn log_density(&self, y: f64) -> f64 {
-        crate::math::normal::log_pdf((y - self.mean) / self.standard_deviation)
-            - self.standard_deviation.ln()
+        crate::math::normal::log_pdf((y - self.mean) / self.standard_deviation) - self.standard_deviation.ln()
     }
 }
 

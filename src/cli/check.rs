@@ -62,7 +62,10 @@ fn check_group(config: &Config, partitions: &[i32]) -> anyhow::Result<()> {
     match committed {
         Ok(committed) => {
             let known = committed.values().filter(|offset| offset.is_some()).count();
-            println!("group      ok: '{group}' has committed offsets of {known} of {} partitions", partitions.len());
+            println!(
+                "group      ok: '{group}' has committed offsets of {known} of {} partitions",
+                partitions.len()
+            );
             Ok(())
         }
         Err(error) => bail!(
@@ -97,7 +100,8 @@ fn retention(config: &Config) -> anyhow::Result<Option<Duration>> {
     let Some(resource) = described.into_iter().next() else { bail!("the broker told nothing") };
     let resource = resource.map_err(|code| anyhow::anyhow!("{code}"))?;
     let value = resource.entry_map().get("retention.ms").and_then(|entry| entry.value.clone());
-    let retention_ms: i64 = value.ok_or_else(|| anyhow::anyhow!("the broker told no retention.ms"))?.parse()?;
+    let retention_ms: i64 =
+        value.ok_or_else(|| anyhow::anyhow!("the broker told no retention.ms"))?.parse()?;
     Ok(u64::try_from(retention_ms).ok().map(Duration::from_millis))
 }
 
@@ -147,7 +151,10 @@ fn decode_sample(config: &Config) -> anyhow::Result<()> {
         );
     }
     if rejects.len() == records.len() {
-        bail!("none of the last {} records of '{topic}' can be used; compare them with [features] and [target]", records.len());
+        bail!(
+            "none of the last {} records of '{topic}' can be used; compare them with [features] and [target]",
+            records.len()
+        );
     }
     Ok(())
 }

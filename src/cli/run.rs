@@ -36,7 +36,8 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
         })?
     };
     runtime.block_on(supervise(&mut signals, done, &shutdown, drain))?;
-    let result = work.join().map_err(|_| anyhow::anyhow!("the operator thread panicked; please report this"))?;
+    let result =
+        work.join().map_err(|_| anyhow::anyhow!("the operator thread panicked; please report this"))?;
     admin.stop();
     Ok(result?)
 }

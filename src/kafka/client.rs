@@ -5,7 +5,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rdkafka::{ClientConfig, ClientContext, config::RDKafkaLogLevel, error::KafkaError, statistics::Statistics};
+use rdkafka::{
+    ClientConfig, ClientContext, config::RDKafkaLogLevel, error::KafkaError, statistics::Statistics,
+};
 
 use crate::config;
 

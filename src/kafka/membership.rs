@@ -82,7 +82,9 @@ impl Lease {
         while state.working {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                tracing::warn!("leadership ends before all scores were handed in; the next leader scores them again");
+                tracing::warn!(
+                    "leadership ends before all scores were handed in; the next leader scores them again"
+                );
                 return;
             }
             (state, _) = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);

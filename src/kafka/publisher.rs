@@ -76,7 +76,9 @@ pub enum PublishError {
         error: KafkaError,
     },
     /// The offsets could not be committed.
-    #[error("committing offsets failed: {0}; the records since the last commit are scored again by the next leader")]
+    #[error(
+        "committing offsets failed: {0}; the records since the last commit are scored again by the next leader"
+    )]
     Commit(#[source] KafkaError),
 }
 

@@ -57,7 +57,9 @@ pub enum ReadError {
     #[error("the consumer could not be made: {0}; check [kafka.properties]")]
     Client(#[source] KafkaError),
     /// The broker did not tell where to begin.
-    #[error("where to begin could not be read from the broker: {0}; check that the group has the right to READ")]
+    #[error(
+        "where to begin could not be read from the broker: {0}; check that the group has the right to READ"
+    )]
     Start(#[source] KafkaError),
     /// The committed offset is no longer in the topic.
     #[error(
@@ -72,7 +74,9 @@ pub enum ReadError {
         group: String,
     },
     /// The broker refuses for good.
-    #[error("reading '{topic}' failed for good: {error}; check that the topic exists and the right to READ it")]
+    #[error(
+        "reading '{topic}' failed for good: {error}; check that the topic exists and the right to READ it"
+    )]
     Read {
         /// The input topic.
         topic: String,

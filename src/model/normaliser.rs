@@ -12,7 +12,7 @@ pub struct Normaliser {
 /// The interquartile range of a standard normal.
 const NORMAL_IQR: f64 = 1.348_979_500_392_163_7;
 
-/// Scales below this share of the largest magnitude seen are rounding, not spread.
+/// Scales below this share of the middle values' magnitude are rounding, not spread.
 const RELATIVE_FLOOR: f64 = 1e-9;
 
 impl Normaliser {
@@ -32,15 +32,16 @@ impl Normaliser {
         }
         values.sort_by(f64::total_cmp);
         let center = quantile(values, 0.5);
-        let magnitude = values[0].abs().max(values[values.len() - 1].abs());
-        let floor = (RELATIVE_FLOOR * magnitude).max(f64::MIN_POSITIVE);
-        let iqr = (quantile(values, 0.75) - quantile(values, 0.25)) / NORMAL_IQR;
+        let (lower, upper) = (quantile(values, 0.25), quantile(values, 0.75));
+        let floor = (RELATIVE_FLOOR * lower.abs().max(upper.abs())).max(f64::MIN_POSITIVE);
+        let iqr = (upper - lower) / NORMAL_IQR;
         let scale = [iqr, standard_deviation(values), center.abs().max(1.0)]
             .into_iter()
             .find(|scale| *scale > floor && scale.is_finite())
             .unwrap_or(1.0);
         // Both are published as float32 with the scores, and everything is computed from what is published.
-        Self { center: f64::from(center as f32), scale: f64::from((scale as f32).max(f32::MIN_POSITIVE)) }
+        let publishable = |value: f64| f64::from((value as f32).clamp(f32::MIN, f32::MAX));
+        Self { center: publishable(center), scale: publishable(scale).max(f64::from(f32::MIN_POSITIVE)) }
     }
 
     /// The value in normalised units.

@@ -155,20 +155,21 @@ mod tests {
     #[test]
     fn the_gradient_is_that_of_the_rust_forward_pass() {
         let (shape, mut weights, rows) = net(Activation::Tanh);
-        // L = Σ o²/2 over the first eight rows, whose gradient in o is o itself.
-        let rows = &rows[..8];
+        // L = Σ o²/2 over a few ordinary rows, whose gradient in o is o itself.
+        let rows: Vec<Row> =
+            rows.into_iter().filter(|r| r.dense.iter().all(|x| x.abs() < 4.0)).take(6).collect();
         let loss = |weights: &[f32]| {
             let mut workspace = Workspace::default();
             let mut out = [0.0; 5];
             let mut sum = 0.0;
-            for row in rows {
+            for row in &rows {
                 shape.forward(weights, row, &mut out, &mut workspace);
                 sum += out.iter().map(|o| 0.5 * f64::from(*o).powi(2)).sum::<f64>();
             }
             sum
         };
         let mut twin = Twin::new(shape.clone());
-        let gradient = twin.gradient(&weights, rows, |o, g| g.copy_from_slice(o)).unwrap().to_vec();
+        let gradient = twin.gradient(&weights, &rows, |o, g| g.copy_from_slice(o)).unwrap().to_vec();
         let mut compared = 0;
         for at in (0..weights.len()).step_by(7) {
             let (before, step) = (weights[at], 1e-2);
@@ -179,7 +180,11 @@ mod tests {
             weights[at] = before;
             let numeric = (above - below) / (2.0 * f64::from(step));
             let error = (numeric - f64::from(gradient[at])).abs();
-            assert!(error <= 2e-2 * numeric.abs().max(1.0), "weight {at}: {numeric} against {}", gradient[at]);
+            assert!(
+                error <= 2e-2 * numeric.abs().max(1.0),
+                "weight {at}: {numeric} against {}",
+                gradient[at]
+            );
             compared += 1;
         }
         assert!(compared > 30);

@@ -83,8 +83,13 @@ fn run(config: &Config, events: &[Event]) -> Vec<Action> {
 }
 
 fn scores(actions: &[Action]) -> Vec<&Scored> {
-    let score = |action| if let Action::Score(scored) = action { Some(scored) } else { None };
-    actions.iter().filter_map(score).collect()
+    let mut scores = Vec::new();
+    for action in actions {
+        if let Action::Score(scored) = action {
+            scores.push(scored);
+        }
+    }
+    scores
 }
 
 /// The bits of everything that a score says.
@@ -203,7 +208,11 @@ fn a_simple_stream_is_learned() {
     // The truth is a normal of standard deviation 0.5: log density −½ log(2πe) − log 0.5 = −0.726 nats on average.
     assert!((-0.80..-0.68).contains(&mean), "mean log score {mean}");
     let above = late.iter().filter(|s| s.score.realized.unwrap().target > s.score.figures[2]).count();
-    assert!((0.06..0.14).contains(&(above as f64 / late.len() as f64)), "{above} of {} above q90", late.len());
+    assert!(
+        (0.06..0.14).contains(&(above as f64 / late.len() as f64)),
+        "{above} of {} above q90",
+        late.len()
+    );
 }
 
 #[test]
@@ -300,9 +309,8 @@ fn a_step_that_is_not_finite_is_skipped_and_counted_and_the_stream_goes_on() {
         events[index].target.as_mut().unwrap().values[0] = f64::MAX;
     }
     let actions = run(&config(&["learn.clip=1e300"]), &events);
-    let skipped = |a: &&Action| {
-        matches!(a, Action::Learned { step, .. } if matches!(step.taken, Taken::Skipped(_)))
-    };
+    let skipped =
+        |a: &&Action| matches!(a, Action::Learned { step, .. } if matches!(step.taken, Taken::Skipped(_)));
     assert!(actions.iter().filter(skipped).count() >= 1);
     let last = scores(&actions).last().unwrap().score.clone();
     assert!(last.params.iter().all(|p| p.is_finite()));

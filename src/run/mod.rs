@@ -94,12 +94,7 @@ impl Shutdown {
 ///
 /// # Errors
 /// When something has to be put right by hand before it can go on.
-pub fn run(
-    config: &Config,
-    metrics: &Metrics,
-    health: &Health,
-    shutdown: &Shutdown,
-) -> Result<(), RunError> {
+pub fn run(config: &Config, metrics: &Metrics, health: &Health, shutdown: &Shutdown) -> Result<(), RunError> {
     let result = stand_by_and_lead(config, metrics, health, shutdown);
     if let Err(error) = &result {
         health.record_error(error);
@@ -211,10 +206,7 @@ fn on_commit(metrics: &Metrics, commit: &Commit, took: Duration) {
 }
 
 /// Waits for a thread; a panic in it is an error here.
-fn join<T>(
-    name: &str,
-    handle: std::io::Result<thread::ScopedJoinHandle<'_, T>>,
-) -> Result<T, RunError> {
+fn join<T>(name: &str, handle: std::io::Result<thread::ScopedJoinHandle<'_, T>>) -> Result<T, RunError> {
     let handle =
         handle.map_err(|error| RunError::Thread(format!("the {name} thread could not start: {error}")))?;
     handle.join().map_err(|_| RunError::Thread(format!("the {name} thread panicked; please report this")))

@@ -25,7 +25,6 @@ use crate::{
 /// A batch is closed before it passes this, so that it fits `message.max.bytes` (1,000,000 by default).
 const MAX_BATCH_BYTES: usize = 800_000;
 
-
 /// Why nothing could be put out.
 #[derive(Debug)]
 pub enum OutputError {

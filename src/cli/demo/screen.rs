@@ -118,8 +118,11 @@ impl Screen {
             style(format!("{gain:.2}")).green().bold(),
             style(format!("(last {} arrivals)", thousands(means.count))).dim(),
         ));
-        let coverage: Vec<String> =
-            means.coverage.iter().map(|(p, share)| format!("{} covers {}", percent(*p), percent(*share))).collect();
+        let coverage: Vec<String> = means
+            .coverage
+            .iter()
+            .map(|(p, share)| format!("{} covers {}", percent(*p), percent(*share)))
+            .collect();
         line(format_args!("quantiles      {}", coverage.join(" · ")));
         let exceed: Vec<String> = means
             .exceed

@@ -114,7 +114,14 @@ impl Watch {
             outcomes_topic,
             columns: Columns::new(config),
             quantiles: config.score.quantiles.clone(),
-            thresholds: config.score.exceed.iter().map(|t| &t.value).enumerate().filter_map(constant).collect(),
+            thresholds: config
+                .score
+                .exceed
+                .iter()
+                .map(|t| &t.value)
+                .enumerate()
+                .filter_map(constant)
+                .collect(),
             num_scored: 0,
             seen: Arc::default(),
             updates: 0,
