@@ -1,5 +1,39 @@
 //! tailwater reads feature and target records from Kafka, learns p(target | features) online with a
 //! Normalizing Flow Network, and publishes tail probabilities, quantiles and expected shortfall.
+//!
+//! # Map
+//! ```text
+//! kafka::reader ─► record ─► operator ─────────► score ─► kafka::publisher
+//!  (own thread)     decode    order, hold, batch   figures,   (own thread)
+//!                               │        ▲          Arrow
+//!                       mini-   ▼        │ weights
+//!                       batch  model::learner (libtorch) ─► model::net, density (Rust)
+//! ```
+//! | module | holds |
+//! |---|---|
+//! | [`math`] | the normal distribution in log space, quadrature |
+//! | [`flow`] | transforms from data to base and their stack: value, log-determinant, inverse, gradients |
+//! | [`density`] | distributions of the target behind one trait |
+//! | [`model`] | features to inputs, the net's forward pass, its libtorch twin, optimiser, noise |
+//! | [`record`] | formats, decoding, rejects |
+//! | [`operator`] | the pure core: order, hold-back, mini-batches, scores |
+//! | [`score`] | figures of a distribution, columns, batches |
+//! | [`kafka`] | clients, leadership, reader, publisher, embedded cluster |
+//! | [`run`] | the threads and channels of a running operator |
+//! | [`backtest`] | what a model is held against |
+//! | [`flights`] | the bundled data |
+//! | [`config`], [`cli`], [`metrics`], [`http`] | the edges |
+//!
+//! # Invariants
+//! - `math`, `flow`, `density`, `model`, `record`, `operator` and `score` do no I/O and read no clock.
+//! - An event is scored by a model that has learned from no target that was not known before it.
+//! - A score is a function of its event and the weights alone, not of what else is in a batch.
+//! - Parameters are finite at all times; no record stops the stream.
+//! - Every queue is bounded.
+//!
+//! # Deliberately absent
+//! Saved state, transactions, replay, several targets and tail layers: later versions bring them, and their config keys
+//! are refused until then.
 
 pub mod backtest;
 pub mod cli;

@@ -21,6 +21,14 @@ struct Report {
     coverage: Vec<f64>,
 }
 
+/// One flight that arrived, judged.
+struct Judged {
+    log_score: f64,
+    baseline: f64,
+    /// For each quantile, whether the delay was at or below it.
+    below: Vec<bool>,
+}
+
 /// Runs all flights under the example's config with these keys set; figures are over the last `num_last` outcomes.
 fn run(sets: &[String], num_last: usize) -> Report {
     let config = Config::from_parts(
@@ -65,7 +73,11 @@ fn run(sets: &[String], num_last: usize) -> Report {
                     if let (Some(fit), false) = (fit, outcome.realized.log_score.is_nan()) {
                         let quantiles = &outcome.score.figures[num_exceed..][..num_quantiles];
                         let below: Vec<bool> = quantiles.iter().map(|&q| target <= q).collect();
-                        outcomes.push((outcome.realized.log_score, fit.log_density(target), below));
+                        outcomes.push(Judged {
+                            log_score: outcome.realized.log_score,
+                            baseline: fit.log_density(target),
+                            below,
+                        });
                     }
                 }
                 _ => {}
@@ -77,9 +89,9 @@ fn run(sets: &[String], num_last: usize) -> Report {
     let mean =
         |value: &dyn Fn(&(f64, f64, Vec<bool>)) -> f64| last.iter().map(value).sum::<f64>() / num_last as f64;
     Report {
-        log_score: mean(&|o| o.0),
-        baseline: mean(&|o| o.1),
-        coverage: (0..num_quantiles).map(|i| mean(&|o| f64::from(u8::from(o.2[i])))).collect(),
+        log_score: mean(&|j| j.log_score),
+        baseline: mean(&|j| j.baseline),
+        coverage: (0..num_quantiles).map(|i| mean(&|j| f64::from(u8::from(j.below[i])))).collect(),
     }
 }
 

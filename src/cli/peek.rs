@@ -1,9 +1,6 @@
 //! `tailwater peek`: published scores, for people and pipes.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use clap::{Args, ValueEnum};
 use rdkafka::Message as _;
@@ -69,14 +66,15 @@ pub(super) fn run(args: &PeekArgs) -> anyhow::Result<()> {
     // Partitions are read one beside the other: the time of sending puts them in order.
     payloads.sort_by_key(|(sent_ms, _)| *sent_ms);
     renderer.last(payloads.iter().map(|(_, payload)| &payload[..]), args.count)?;
-    if payloads.is_empty() && !args.follow {
-        eprintln!("tailwater: '{topic}' holds no scores yet");
+    if !args.follow {
+        if payloads.is_empty() {
+            eprintln!("tailwater: '{topic}' holds no scores yet");
+        }
+        return Ok(());
     }
-    while args.follow {
+    loop {
         if let Some(message) = tail.next(Duration::from_millis(200))? {
             renderer.payload(message.payload().unwrap_or_default())?;
         }
     }
-    io::stdout().flush()?;
-    Ok(())
 }

@@ -305,8 +305,8 @@ fn an_offset_is_passed_with_the_last_row_of_its_message() {
 #[test]
 fn a_step_that_is_not_finite_is_skipped_and_counted_and_the_stream_goes_on() {
     let mut events: Vec<Event> = (0..600).map(|i| event(i, None)).collect();
-    for index in 100..116 {
-        events[index].target.as_mut().unwrap().values[0] = f64::MAX;
+    for event in &mut events[100..116] {
+        event.target.as_mut().unwrap().values[0] = f64::MAX;
     }
     let actions = run(&config(&["learn.clip=1e300"]), &events);
     let skipped =

@@ -147,7 +147,7 @@ impl Screen {
         for (flight, delay) in watch.shown() {
             let mut text = format!("{:<10}", flight.name);
             for p in &flight.exceed {
-                write!(text, "{:>12}", figure(*p, |p| percent(p))).ok();
+                write!(text, "{:>12}", figure(*p, percent)).ok();
             }
             for q in &flight.quantiles {
                 write!(text, "{:>8}", figure(*q, |q| format!("{q:.0}"))).ok();
@@ -210,7 +210,7 @@ fn thousands(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
