@@ -69,7 +69,10 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> Result<Config, ConfigErrors> {
-        Config::load(Path::new(&self.config), &self.sets, std::env::vars())
+        // A variable that is not Unicode is none of ours.
+        let env =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Config::load(Path::new(&self.config), &self.sets, env)
     }
 }
 

@@ -22,6 +22,13 @@ pub(super) fn check(config: &Config, tree: &Table, errors: &mut Errors) {
             "needs an \"affine\" layer, since nothing else carries location and scale",
         );
     }
+    if !config.learn.enabled {
+        check.report(
+            "learn.enabled",
+            &[],
+            "needs a saved model to score with, which this version can't load; remove it",
+        );
+    }
 }
 
 struct Checker<'a> {

@@ -121,17 +121,17 @@ impl Screen {
         let coverage: Vec<String> = means
             .coverage
             .iter()
-            .map(|(p, share)| format!("{} covers {}", percent(*p), percent(*share)))
+            .map(|(p, share)| format!("{}: {} at or below", percent(*p), percent(*share)))
             .collect();
-        line(format_args!("quantiles      {}", coverage.join(" · ")));
+        line(format_args!("quantiles      {}", coverage.join("   ")));
         let exceed: Vec<String> = means
             .exceed
             .iter()
             .map(|(t, expected, observed)| {
-                format!("> {t} min expected {} seen {}", percent(*expected), percent(*observed))
+                format!("> {t} min: {} expected, {} seen", percent(*expected), percent(*observed))
             })
             .collect();
-        line(format_args!("tails          {}", exceed.join(" · ")));
+        line(format_args!("tails          {}", exceed.join("   ")));
     }
 
     fn write_flights(&self, watch: &Watch, line: &mut impl FnMut(std::fmt::Arguments<'_>)) {
@@ -202,6 +202,9 @@ fn figure(value: f64, show: impl Fn(f64) -> String) -> String {
 }
 
 fn percent(share: f64) -> String {
+    if share > 0.0 && share < 5e-5 {
+        return "<0.01 %".to_owned();
+    }
     let text = format!("{:.2}", 100.0 * share);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
