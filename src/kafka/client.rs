@@ -34,12 +34,12 @@ pub fn consumer(kafka: &config::Kafka) -> ClientConfig {
     client
 }
 
-/// What a client told us last, shared with who asks.
+/// What a client told us, shared with who asks.
 #[derive(Debug, Default)]
 pub struct Observed {
     /// High watermarks by partition, from the client's statistics.
     high_watermarks: Mutex<BTreeMap<i32, i64>>,
-    last_error: Mutex<Option<String>>,
+    first_error: Mutex<Option<String>>,
 }
 
 impl Observed {
@@ -49,9 +49,10 @@ impl Observed {
         lock(&self.high_watermarks).clone()
     }
 
-    /// Takes the last error that the client reported since the last call.
-    pub fn take_error(&self) -> Option<String> {
-        lock(&self.last_error).take()
+    /// The first error that the client reported: the cause, where later ones only count brokers that are down.
+    #[must_use]
+    pub fn first_error(&self) -> Option<String> {
+        lock(&self.first_error).clone()
     }
 }
 
@@ -82,7 +83,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", %error, reason);
-        *lock(&self.observed.last_error) = Some(reason.to_owned());
+        lock(&self.observed.first_error).get_or_insert_with(|| reason.to_owned());
     }
 }
 

@@ -111,11 +111,15 @@ impl ConsumerContext for Lease {
         }
     }
 
-    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         self.0.rebalances.fetch_add(1, Ordering::Relaxed);
         if let Rebalance::Assign(partitions) = rebalance
             && partitions.count() > 0
         {
+            // The assignment is all that matters here; what the partition holds is not read.
+            if let Err(error) = consumer.pause(partitions) {
+                tracing::warn!(%error, "the state topic could not be paused");
+            }
             lock(&self.0.state).assigned = true;
         }
     }
@@ -128,6 +132,7 @@ impl Membership {
     /// When the client can't be made: a property that librdkafka refuses.
     pub fn join(config: &Config) -> KafkaResult<Self> {
         let mut client = client::consumer(&config.kafka);
+        client.set("auto.offset.reset", "latest");
         if !config.kafka.properties.contains_key("partition.assignment.strategy")
             && config.kafka.properties.get("group.protocol").is_none_or(|p| p.0 != "consumer")
         {

@@ -119,10 +119,14 @@ pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
         .create_with_context(context)
         .map_err(|error| vec![Fault::Client { reason: error.to_string() }])?;
     let unreachable = |error: &KafkaError| {
-        consumer.poll(Duration::ZERO); // lets the client report what it saw
+        // The client tells what it saw while it is polled.
+        let seen = (0..10).find_map(|_| {
+            consumer.poll(Duration::from_millis(50));
+            observed.first_error()
+        });
         Fault::Unreachable {
             brokers: config.kafka.brokers.clone(),
-            reason: observed.take_error().unwrap_or_else(|| error.to_string()),
+            reason: seen.unwrap_or_else(|| error.to_string()),
         }
     };
     let mut faults = Vec::new();
