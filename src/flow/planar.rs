@@ -14,7 +14,7 @@ const MIN_SQUARE: f64 = 1e-12;
 /// (Rezende & Mohamed 2015, appendix A.1).
 ///
 /// Raw parameters: w (d), u (d), b. Their m(t) = −1 + softplus(t) is shifted to pass through the origin, so that
-/// u = 0 is the identity and û stays bounded as w → 0: see [`bounded`].
+/// u = 0 is the identity and û stays bounded as w → 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Planar {
     dim: usize,

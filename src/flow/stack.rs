@@ -39,7 +39,7 @@ impl Workspace {
         &self.raw
     }
 
-    /// The gradient (d) with respect to the data that [`Stack::backward`] left.
+    /// The gradient (d) with respect to the data that the backward pass left.
     #[must_use]
     pub fn grad_data(&self) -> &[f64] {
         &self.grad
