@@ -4,8 +4,147 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tailwater::metrics::{Metrics, MetricsSpec};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use tailwater::{
+    config::Config,
+    density, flights,
+    metrics::{Metrics, MetricsSpec},
+    operator::{Action, Input, Operator},
+    record::{Decoder, Message, Record},
+    score::{
+        Scored,
+        arrow::BatchBuilder,
+        columns::Columns,
+        row::{Provenance, RowSchema},
+    },
+};
+
+/// The flights' config with mini-batches of this size.
+fn config(batch: usize) -> Config {
+    let sets = [format!("learn.batch={batch}"), "learn.warmup=1024".to_owned()];
+    let text = include_str!("../examples/flights.toml");
+    Config::from_parts(text, "flights.toml", &sets, std::iter::empty()).expect("the example is right")
+}
+
+/// The first flights, decoded; each target is known with its event, so that learning follows at once.
+fn events(config: &Config, count: usize) -> Vec<Record> {
+    let mut config = config.clone();
+    config.target.time = None;
+    let mut decoder = Decoder::new(&config);
+    let mut records = Vec::new();
+    for (offset, json) in flights::json_records().expect("the data is sound").take(count).enumerate() {
+        let json = json.expect("the data is sound");
+        decoder.decode(&message(offset as i64, &json), &mut records);
+    }
+    records
+}
+
+fn message(offset: i64, payload: &[u8]) -> Message<'_> {
+    Message { partition: 0, offset, timestamp_ms: None, key: None, payload: Some(payload) }
+}
+
+/// One event through decoding and through the operator: to be compared with each other.
+fn event(c: &mut Criterion) {
+    let config = config(128);
+    let mut group = c.benchmark_group("event");
+    group.throughput(Throughput::Elements(1));
+
+    let json =
+        flights::json_records().expect("the data is sound").next().expect("a flight").expect("a flight");
+    let mut decoder = Decoder::new(&config);
+    let mut records = Vec::new();
+    group.bench_function("decode", |b| {
+        b.iter(|| {
+            records.clear();
+            decoder.decode(black_box(&message(0, &json)), &mut records);
+        });
+    });
+
+    let mut events = events(&config, 2_048);
+    for record in &mut events[1_024..] {
+        // Without a target nothing is learned from it.
+        if let Record::Event(event) = record {
+            event.target = None;
+        }
+    }
+    let mut operator = Operator::new(&config, density::build(&config.model, 1), &[0]);
+    let mut actions = Vec::new();
+    let take = |operator: &mut Operator, record: &Record, actions: &mut Vec<Action>| {
+        operator.push(Input::Record(record.clone()));
+        operator.take(actions)
+    };
+    for record in &events[..1_024] {
+        take(&mut operator, record, &mut actions);
+    }
+    let mut next = events[1_024..].iter().cycle();
+    group.bench_function("score (no learning)", |b| {
+        b.iter(|| {
+            actions.clear();
+            take(&mut operator, next.next().expect("it cycles"), &mut actions)
+        });
+    });
+    group.finish();
+}
+
+/// A mini-batch of 128, with the scores of its events: what learning costs is this less 128 times the score.
+fn learn(c: &mut Criterion) {
+    let config = config(128);
+    let events = events(&config, 2_048);
+    let mut operator = Operator::new(&config, density::build(&config.model, 1), &[0]);
+    let mut actions = Vec::new();
+    let mut group = c.benchmark_group("learn");
+    group.throughput(Throughput::Elements(128));
+    let mut batches = events.chunks_exact(128).cycle();
+    group.bench_function("score and learn from 128", |b| {
+        b.iter_batched(
+            || batches.next().expect("it cycles").to_vec(),
+            |batch| {
+                for record in batch {
+                    operator.push(Input::Record(record));
+                    operator.take(&mut actions);
+                }
+                actions.clear();
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+/// A full batch of scores to bytes.
+fn encode(c: &mut Criterion) {
+    let config = config(128);
+    let density = density::build(&config.model, 1);
+    let provenance = Provenance { version: "0", group: "bench", config: "0", model: "{}" };
+    let schema = RowSchema::scores(
+        &Columns::new(&config),
+        &tailwater::record::carry_types(&config),
+        config.input.format,
+        tailwater::model::num_params(density.as_ref()),
+        &provenance,
+    );
+    let mut operator = Operator::new(&config, density, &[0]);
+    let mut actions = Vec::new();
+    for record in events(&config, 1_536) {
+        operator.push(Input::Record(record));
+        operator.take(&mut actions);
+    }
+    let scores: Vec<Scored> = actions
+        .into_iter()
+        .filter_map(|action| if let Action::Score(scored) = action { Some(scored) } else { None })
+        .skip(1_024)
+        .collect();
+    let mut builder = BatchBuilder::new(&schema).expect("the schema is sound");
+    let mut group = c.benchmark_group("encode");
+    group.throughput(Throughput::Elements(scores.len() as u64));
+    group.bench_function("512 rows", |b| {
+        b.iter(|| {
+            scores.iter().for_each(|scored| builder.push(scored));
+            builder.finish().expect("it encodes")
+        });
+    });
+    group.finish();
+}
 
 /// Counting an event must stay far below scoring it (microseconds).
 fn metrics(c: &mut Criterion) {
@@ -38,5 +177,5 @@ fn metrics(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, metrics);
+criterion_group!(benches, metrics, event, learn, encode);
 criterion_main!(benches);

@@ -147,7 +147,8 @@ pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
             faults.push(missing(config, &named, &layout));
             continue;
         };
-        let partitions: Vec<i32> = topic.partitions().iter().map(|p| p.id()).collect();
+        let mut partitions: Vec<i32> = topic.partitions().iter().map(|p| p.id()).collect();
+        partitions.sort_unstable();
         match topic.error().map(RDKafkaErrorCode::from) {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 faults.push(missing(config, &named, &layout));

@@ -66,7 +66,7 @@ pub struct Commit {
 pub enum PublishError {
     /// The client could not be made.
     #[error("the producer could not be made: {0}; check [kafka.properties]")]
-    Client(#[source] KafkaError),
+    Client(KafkaError),
     /// A message can't be delivered, however often it is tried.
     #[error("publishing to '{topic}' failed for good: {error}{}", remedy(.error))]
     Delivery {
@@ -79,7 +79,7 @@ pub enum PublishError {
     #[error(
         "committing offsets failed: {0}; the records since the last commit are scored again by the next leader"
     )]
-    Commit(#[source] KafkaError),
+    Commit(KafkaError),
 }
 
 fn remedy(error: &KafkaError) -> &'static str {

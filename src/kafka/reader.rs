@@ -55,12 +55,12 @@ pub struct Chunk {
 pub enum ReadError {
     /// The client could not be made or assigned.
     #[error("the consumer could not be made: {0}; check [kafka.properties]")]
-    Client(#[source] KafkaError),
+    Client(KafkaError),
     /// The broker did not tell where to begin.
     #[error(
         "where to begin could not be read from the broker: {0}; check that the group has the right to READ"
     )]
-    Start(#[source] KafkaError),
+    Start(KafkaError),
     /// The committed offset is no longer in the topic.
     #[error(
         "the group's committed offset is out of the range of '{topic}': retention has removed input that was not \
@@ -225,6 +225,8 @@ impl Reader {
         if !pause.is_empty() {
             self.consumer.pause(&list(&pause)).map_err(read_error)?;
         }
+        // From now on word of them is expected again.
+        self.awaited.extend(resume.iter().map(|&p| (p, Some(Instant::now()))));
         self.paused.retain(|p| !resume.contains(p));
         self.paused.extend(pause);
         Ok(())

@@ -58,7 +58,7 @@ pub enum RunError {
     Preflight(Vec<Fault>),
     /// The group could not be joined.
     #[error("the consumer group could not be joined: {0}; check [kafka.properties]")]
-    Join(#[source] KafkaError),
+    Join(KafkaError),
     /// Reading failed.
     #[error(transparent)]
     Read(#[from] ReadError),
