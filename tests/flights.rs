@@ -86,8 +86,7 @@ fn run(sets: &[String], num_last: usize) -> Report {
     }
     assert_eq!(scored, flights::NUM_FLIGHTS);
     let last = &outcomes[outcomes.len() - num_last..];
-    let mean =
-        |value: &dyn Fn(&(f64, f64, Vec<bool>)) -> f64| last.iter().map(value).sum::<f64>() / num_last as f64;
+    let mean = |value: &dyn Fn(&Judged) -> f64| last.iter().map(value).sum::<f64>() / num_last as f64;
     Report {
         log_score: mean(&|j| j.log_score),
         baseline: mean(&|j| j.baseline),
