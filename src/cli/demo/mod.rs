@@ -101,6 +101,7 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         watched
     })?;
     admin.stop();
+    watch.finish();
     screen.finish(&watch, begun.elapsed(), interrupted.load(Ordering::Relaxed));
     Ok(())
 }
@@ -157,6 +158,8 @@ fn watch_until_done(
             anyhow::bail!("nothing was scored for {STALL:?}; run again with --log-level info to see why");
         }
     }
+    // The last outcomes may come a little after the last scores.
+    watch.poll(FRAME)?;
     screen.draw(watch, begun.elapsed());
     Ok(())
 }

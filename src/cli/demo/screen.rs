@@ -121,17 +121,17 @@ impl Screen {
         let coverage: Vec<String> = means
             .coverage
             .iter()
-            .map(|(p, share)| format!("{}: {} at or below", percent(*p), percent(*share)))
+            .map(|(p, share)| format!("{} covers {}", percent(*p), percent(*share)))
             .collect();
         line(format_args!("quantiles      {}", coverage.join("   ")));
         let exceed: Vec<String> = means
             .exceed
             .iter()
             .map(|(t, expected, observed)| {
-                format!("> {t} min: {} expected, {} seen", percent(*expected), percent(*observed))
+                format!("> {t} min {} (said {})", percent(*observed), percent(*expected))
             })
             .collect();
-        line(format_args!("tails          {}", exceed.join("   ")));
+        line(format_args!("delays         {}", exceed.join("   ")));
     }
 
     fn write_flights(&self, watch: &Watch, line: &mut impl FnMut(std::fmt::Arguments<'_>)) {

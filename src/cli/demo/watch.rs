@@ -1,4 +1,7 @@
 //! Reads what the operator publishes, as a user's own program would, and keeps score.
+//!
+//! Scores and outcomes come on two topics. They are merged by time, take-offs and landings, so that the baseline
+//! that a flight is held against knows exactly the delays that were known when it took off.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -49,10 +52,11 @@ pub(super) struct Watch {
     seen: Arc<AtomicUsize>,
     updates: u64,
     time_us: i64,
-    /// Scored flights whose outcome has not come, by offset.
+    /// Read and not yet merged, in order.
+    departures: VecDeque<Departure>,
+    arrivals: VecDeque<Arrival>,
+    /// Flights whose outcome has not come, by offset.
     in_the_air: HashMap<i64, Flight>,
-    /// Outcomes that were read before their scores, which come on another topic: target and log score by offset.
-    early: HashMap<i64, (f64, f64)>,
     baseline: RollingGaussian,
     /// The last `LONG` outcomes.
     judged: VecDeque<Judged>,
@@ -69,6 +73,22 @@ pub(super) struct Flight {
     pub exceed: Vec<f64>,
     pub quantiles: Vec<f64>,
     baseline: Option<Gaussian>,
+}
+
+/// A score, as it was read.
+struct Departure {
+    offset: i64,
+    time_us: i64,
+    flight: Flight,
+}
+
+/// An outcome, as it was read.
+struct Arrival {
+    offset: i64,
+    time_us: i64,
+    delay: f64,
+    /// NaN in the warm-up.
+    log_score: f64,
 }
 
 /// An outcome held against the distribution that its flight was scored with.
@@ -126,8 +146,9 @@ impl Watch {
             seen: Arc::default(),
             updates: 0,
             time_us: 0,
+            departures: VecDeque::new(),
+            arrivals: VecDeque::new(),
             in_the_air: HashMap::new(),
-            early: HashMap::new(),
             baseline: RollingGaussian::new(BASELINE_WINDOW),
             judged: VecDeque::new(),
             num_judged: 0,
@@ -183,8 +204,14 @@ impl Watch {
                 let batch = batch?;
                 if is_outcome { self.take_outcomes(&batch)? } else { self.take_scores(&batch)? }
             }
+            self.merge(false);
         }
         Ok(())
+    }
+
+    /// Nothing more will come.
+    pub fn finish(&mut self) {
+        self.merge(true);
     }
 
     fn take_scores(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
@@ -194,20 +221,16 @@ impl Watch {
         let names = column(batch, "flight")?.as_string::<i32>();
         let exceed = figures(batch, &self.columns.exceed)?;
         let quantiles = figures(batch, &self.columns.quantiles)?;
-        let baseline = self.baseline.fit();
         for row in 0..batch.num_rows() {
             let flight = Flight {
                 name: names.value(row).to_owned(),
                 exceed: exceed.iter().map(|figure| figure[row]).collect(),
                 quantiles: quantiles.iter().map(|figure| figure[row]).collect(),
-                baseline,
+                baseline: None,
             };
-            let offset = offsets.value(row);
-            match self.early.remove(&offset) {
-                Some((target, log_score)) => self.land(flight, target, log_score),
-                None => _ = self.in_the_air.insert(offset, flight),
-            }
-            self.time_us = self.time_us.max(times.value(row));
+            let (offset, time_us) = (offsets.value(row), times.value(row));
+            self.departures.push_back(Departure { offset, time_us, flight });
+            self.time_us = self.time_us.max(time_us);
             self.updates = updates.value(row);
         }
         self.num_scored += batch.num_rows();
@@ -217,28 +240,46 @@ impl Watch {
 
     fn take_outcomes(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
         let offsets = column(batch, "offset")?.as_primitive::<Int64Type>();
+        let times = column(batch, "target_time")?.as_primitive::<TimestampMicrosecondType>();
         let targets = column(batch, "target")?.as_primitive::<Float64Type>();
         let log_scores = column(batch, "log_score")?.as_primitive::<Float64Type>();
         for row in 0..batch.num_rows() {
-            let (offset, target) = (offsets.value(row), targets.value(row));
-            let log_score = if log_scores.is_null(row) { f64::NAN } else { log_scores.value(row) };
-            match self.in_the_air.remove(&offset) {
-                Some(flight) => self.land(flight, target, log_score),
-                None => _ = self.early.insert(offset, (target, log_score)),
-            }
-            self.baseline.learn(target);
+            self.arrivals.push_back(Arrival {
+                offset: offsets.value(row),
+                time_us: times.value(row),
+                delay: targets.value(row),
+                log_score: if log_scores.is_null(row) { f64::NAN } else { log_scores.value(row) },
+            });
         }
         Ok(())
     }
 
-    /// A flight has arrived, and both its score and its outcome were read.
-    fn land(&mut self, flight: Flight, target: f64, log_score: f64) {
-        if let Some(baseline) = flight.baseline
-            && !log_score.is_nan()
-        {
-            self.judge(&flight, target, log_score, baseline);
+    /// Merges what was read: as far as it is certain what comes next, or all of it where nothing more will come.
+    fn merge(&mut self, is_all: bool) {
+        loop {
+            let lands = match (self.departures.front(), self.arrivals.front()) {
+                (Some(departure), Some(arrival)) => arrival.time_us < departure.time_us,
+                (None, Some(_)) if is_all => true,
+                (Some(_), None) if is_all => false,
+                _ => return,
+            };
+            if lands {
+                self.arrivals.pop_front().into_iter().for_each(|arrival| self.land(&arrival));
+            } else if let Some(Departure { offset, flight, .. }) = self.departures.pop_front() {
+                self.in_the_air.insert(offset, Flight { baseline: self.baseline.fit(), ..flight });
+            }
         }
-        self.shown.push_front((flight, target));
+    }
+
+    fn land(&mut self, arrival: &Arrival) {
+        self.baseline.learn(arrival.delay);
+        let Some(flight) = self.in_the_air.remove(&arrival.offset) else { return };
+        if let Some(baseline) = flight.baseline
+            && !arrival.log_score.is_nan()
+        {
+            self.judge(&flight, arrival.delay, arrival.log_score, baseline);
+        }
+        self.shown.push_front((flight, arrival.delay));
         self.shown.truncate(SHOWN);
     }
 
