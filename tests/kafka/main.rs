@@ -3,4 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cluster;
+mod flights;
 mod harness;
+mod process;
+mod scores;
