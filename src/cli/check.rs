@@ -13,7 +13,7 @@ use rdkafka::{
 use super::ConfigArgs;
 use crate::{
     config::Config,
-    kafka::{client, membership::Membership, preflight, tail::Tail},
+    kafka::{client, membership::Membership, preflight, reader::ReadError, tail::Tail},
     record::{self, Decoder, Record},
     score::columns::Columns,
 };
@@ -107,7 +107,9 @@ fn retention(config: &Config) -> anyhow::Result<Option<Duration>> {
 
 fn decode_sample(config: &Config) -> anyhow::Result<()> {
     let topic = &config.input.topic;
-    let mut messages = Tail::new(&config.kafka, topic, SAMPLE as i64)?.read()?;
+    let mut messages = Tail::new(&config.kafka, topic, SAMPLE as i64)
+        .and_then(|mut tail| tail.read())
+        .map_err(|error| ReadError::Read { topic: topic.clone(), error })?;
     messages.truncate(SAMPLE);
     if messages.is_empty() {
         println!("records    none in '{topic}' yet");

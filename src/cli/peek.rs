@@ -9,7 +9,7 @@ use super::{
     ConfigArgs,
     render::{Renderer, Style},
 };
-use crate::kafka::tail::Tail;
+use crate::kafka::{reader::ReadError, tail::Tail};
 
 #[derive(Debug, Args)]
 pub(super) struct PeekArgs {
@@ -58,9 +58,10 @@ pub(super) fn run(args: &PeekArgs) -> anyhow::Result<()> {
     };
     let mut renderer = Renderer::new(io::stdout().lock(), style, args.params);
     // A message holds at least one event.
-    let mut tail = Tail::new(&config.kafka, topic, args.count as i64)?;
+    let unreadable = |error| ReadError::Read { topic: topic.clone(), error };
+    let mut tail = Tail::new(&config.kafka, topic, args.count as i64).map_err(unreadable)?;
     let mut payloads: Vec<(Option<i64>, Vec<u8>)> = Vec::new();
-    for message in tail.read()? {
+    for message in tail.read().map_err(unreadable)? {
         payloads.push((message.timestamp().to_millis(), message.payload().unwrap_or_default().to_vec()));
     }
     // Partitions are read one beside the other: the time of sending puts them in order.
@@ -73,7 +74,7 @@ pub(super) fn run(args: &PeekArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     loop {
-        if let Some(message) = tail.next(Duration::from_millis(200))? {
+        if let Some(message) = tail.next(Duration::from_millis(200)).map_err(unreadable)? {
             renderer.payload(message.payload().unwrap_or_default())?;
         }
     }

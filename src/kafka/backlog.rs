@@ -8,7 +8,7 @@ use std::{
 
 use super::client::lock;
 
-/// All partitions together hold at most this many rows …
+/// All partitions together hold at most this many rows, and what a message brings beyond them …
 pub const MAX_ROWS: usize = 65_536;
 /// … and about this many bytes of messages.
 pub const MAX_BYTES: usize = 64 << 20;

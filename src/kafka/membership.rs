@@ -15,7 +15,7 @@ use rdkafka::{
     ClientConfig, ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 
 use super::client::{self, lock};
@@ -157,10 +157,19 @@ impl Membership {
     }
 
     /// Keeps the membership alive and lets rebalances happen; to be called more often than `max.poll.interval.ms`.
-    pub fn poll(&self, timeout: Duration) {
+    ///
+    /// # Errors
+    /// When the broker denies the right to the group. Other errors are logged, since librdkafka tries on by itself.
+    pub fn poll(&self, timeout: Duration) -> KafkaResult<()> {
         match self.consumer.poll(timeout) {
-            None | Some(Ok(_)) => {}
-            Some(Err(error)) => tracing::warn!(%error, "group membership"),
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(error)) if super::code(&error) == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                Err(error)
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "group membership");
+                Ok(())
+            }
         }
     }
 

@@ -73,16 +73,36 @@ pub enum ReadError {
         /// The consumer group.
         group: String,
     },
-    /// The broker refuses for good.
+    /// The broker refuses the membership in the group.
     #[error(
-        "reading '{topic}' failed for good: {error}; check that the topic exists and the right to READ it"
+        "the membership in the consumer group is refused: {0}; give the principal the right to READ the group \
+         (kafka.group)"
     )]
+    Group(KafkaError),
+    /// The broker refuses for good.
+    #[error("'{topic}' can't be read: {error}{}", remedy(.error))]
     Read {
-        /// The input topic.
+        /// The topic.
         topic: String,
         /// librdkafka's reason.
         error: KafkaError,
     },
+}
+
+fn remedy(error: &KafkaError) -> &'static str {
+    match super::code(error) {
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; give the principal the right to READ it",
+        Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+            "; give the principal the right to READ the group (kafka.group)"
+        }
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            "; create the topic, or correct its name"
+        }
+        Some(RDKafkaErrorCode::UnknownPartition) => {
+            "; the topic has fewer partitions than before: start again"
+        }
+        _ => "",
+    }
 }
 
 /// Reads all input partitions from where the group stands.
@@ -166,7 +186,7 @@ impl Reader {
         let mut next_tick = Instant::now();
         while !stop() {
             if Instant::now() >= next_tick {
-                membership.poll(Duration::ZERO);
+                membership.poll(Duration::ZERO).map_err(ReadError::Group)?;
                 self.pause_and_resume()?;
                 self.excuse_silent_partitions(&mut chunk);
                 tick(self.paused.len());
@@ -182,6 +202,9 @@ impl Reader {
                     chunk.decode += begun.elapsed();
                     self.backlog.add(partition, records.len(), num_bytes(&message));
                     self.awaited.insert(partition, Some(begun));
+                    if self.backlog.is_full(partition) {
+                        next_tick = begun; // it pauses now: thousands more would come within a tick
+                    }
                     chunk.inputs.extend(records.drain(..).map(Input::Record));
                     false
                 }
@@ -283,7 +306,8 @@ fn send(
                 if stop() {
                     return false;
                 }
-                membership.poll(Duration::from_millis(1));
+                // An error comes again, and is told by the next poll.
+                membership.poll(Duration::from_millis(1)).ok();
                 chunk = refused;
             }
         }

@@ -115,7 +115,7 @@ fn stand_by_and_lead(
         health.set_role(Role::Standby);
         tracing::info!(group = config.kafka.group, topic = config.state.topic, "standing by");
         while !membership.lease().is_held() && !shutdown.has_begun() {
-            membership.poll(STANDBY_POLL);
+            membership.poll(STANDBY_POLL).map_err(ReadError::Group)?;
             health.beat();
         }
         if membership.lease().is_held() && !shutdown.has_begun() {
@@ -149,13 +149,15 @@ fn lead(
     let (chunk_sender, chunks) = mpsc::sync_channel(MAX_CHUNKS);
     let (outbox, inbox) = publisher::channel();
     let outputs = Outputs::new(config, density.as_ref(), outbox)?;
-    let ends = || shutdown.has_begun() || !lease.is_held();
+    // The operator's thread may have nothing to send for long, and would not notice that the publisher is gone.
+    let is_published = AtomicBool::new(true);
+    let ends = || shutdown.has_begun() || !lease.is_held() || !is_published.load(Ordering::Relaxed);
     lease.begin();
     let result = thread::scope(|scope| {
         let reading = thread::Builder::new().name("reader".into()).spawn_scoped(scope, || {
             let mut rebalances = lease.rebalances();
             let mut last = Instant::now();
-            reader.run(&chunk_sender, membership, ends, |num_paused| {
+            let result = reader.run(&chunk_sender, membership, ends, |num_paused| {
                 let elapsed = last.elapsed();
                 last = Instant::now();
                 if num_paused > 0 {
@@ -163,12 +165,15 @@ fn lead(
                 }
                 metrics.rebalances.inc_by(lease.rebalances() - rebalances);
                 rebalances = lease.rebalances();
-            })
+            });
+            // Closed with the thread, so that the operator's thread notices.
+            drop(chunk_sender);
+            result
         });
-        let publishing = thread::Builder::new().name("publisher".into()).spawn_scoped(scope, move || {
+        let publishing = thread::Builder::new().name("publisher".into()).spawn_scoped(scope, || {
             let result = publisher.run(&inbox, membership, |commit, took| on_commit(metrics, commit, took));
-            // Closed before the thread ends, so that the operator's thread notices.
-            drop(inbox);
+            is_published.store(false, Ordering::Relaxed);
+            drop(inbox); // wakes the operator's thread where it waits for room
             result
         });
         let mut compute = Compute::new(config, operator, outputs, &backlog, &observed, metrics, health);
