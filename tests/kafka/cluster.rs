@@ -129,6 +129,20 @@ impl Cluster {
         name
     }
 
+    /// Removes a topic.
+    pub fn delete_topic(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+        let results = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime")
+            .block_on(admin.delete_topics(&[topic], &options))
+            .expect("an answer from the broker");
+        for result in results {
+            result.unwrap_or_else(|(topic, error)| panic!("{topic} was not deleted: {error}"));
+        }
+    }
+
     /// Appends records and waits until the broker has acknowledged all of them.
     pub fn produce(&self, topic: &str, records: impl IntoIterator<Item = Record>) {
         if let Err(error) = self.try_produce(topic, records) {
@@ -238,12 +252,21 @@ impl Cluster {
     /// Takes one right on a topic (`Read`, `Write`, `Describe` …, as Kafka names its operations) from everybody and
     /// leaves the others.
     pub fn deny(&self, topic: &str, operation: &str) {
-        // Once a topic has any rule, what none of them allows is denied: so everything is allowed first.
-        self.add_rule(topic, "--allow-principal", "All");
-        self.add_rule(topic, "--deny-principal", operation);
+        self.deny_on(["--topic", topic], operation);
     }
 
-    fn add_rule(&self, topic: &str, rule: &str, operation: &str) {
+    /// The same on a consumer group.
+    pub fn deny_group(&self, group: &str, operation: &str) {
+        self.deny_on(["--group", group], operation);
+    }
+
+    fn deny_on(&self, resource: [&str; 2], operation: &str) {
+        // Once something has any rule, what none of them allows is denied: so everything is allowed first.
+        self.add_rule(resource, "--allow-principal", "All");
+        self.add_rule(resource, "--deny-principal", operation);
+    }
+
+    fn add_rule(&self, resource: [&str; 2], rule: &str, operation: &str) {
         let libs = std::env::var("TAILWATER_KAFKA_LIBS").unwrap_or_else(|_| {
             panic!("denying a right needs Kafka's tools: run `make test`, or set TAILWATER_KAFKA_LIBS to their jars")
         });
@@ -251,7 +274,8 @@ impl Cluster {
             .args(["-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"])
             .arg(format!("{libs}/*"))
             .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &self.brokers, "--add"])
-            .args(["--topic", topic, rule, "User:*", "--operation", operation])
+            .args(resource)
+            .args([rule, "User:*", "--operation", operation])
             .output()
             .expect("java runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

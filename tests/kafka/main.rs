@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod backpressure;
 mod cluster;
+mod commands;
+mod faults;
 mod flights;
+mod grouping;
 mod harness;
+mod lifecycle;
+mod partitions;
 mod process;
 mod scores;

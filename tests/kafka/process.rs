@@ -213,6 +213,12 @@ impl Process {
         signal(self.pid(), "TERM");
     }
 
+    /// Kills it, without a chance to clean up.
+    pub fn crash(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for its end: the exit code, `None` where a signal ended it, and what it said.
     pub fn wait(mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + PATIENCE;

@@ -1,0 +1,129 @@
+//! While nobody takes what was read, little more is read, and the process stays a member of its group.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tailwater::{
+    config::Config,
+    kafka::{
+        backlog::{Backlog, MAX_ROWS},
+        membership::Membership,
+        reader::{MAX_CHUNKS, Reader},
+    },
+    operator::Input,
+};
+
+use crate::{
+    cluster::{Cluster, PATIENCE, Record, unique},
+    process::Setup,
+};
+
+/// The shortest that the broker allows a member to be silent, s.
+const MAX_SILENCE: u64 = 6;
+
+#[test]
+fn a_full_backlog_pauses_reading_and_keeps_the_lead_and_nothing_is_lost() {
+    const NUM_RECORDS: i64 = 300_000;
+    let cluster = Cluster::connect();
+    let setup = Setup::new(&cluster, 1);
+    let record = r#"{"departed_at":1357035420,"carrier":"UA"}"#;
+    cluster.produce(&setup.input, (0..NUM_RECORDS).map(|_| Record::new(0, record)));
+    let sets = [
+        format!("kafka.brokers={}", cluster.brokers()),
+        format!("kafka.group={}", unique("group")),
+        format!(
+            r#"kafka.properties={{"session.timeout.ms"="{0}","max.poll.interval.ms"="{0}"}}"#,
+            1_000 * MAX_SILENCE
+        ),
+        format!("input.topic={}", setup.input),
+        format!("state.topic={}", setup.state),
+    ];
+    let example = include_str!("../../examples/flights.toml");
+    let config = Config::from_parts(example, "flights.toml", &sets, std::iter::empty()).unwrap();
+
+    let membership = Membership::join(&config).unwrap();
+    wait_until("the lead", || {
+        membership.poll(Duration::from_millis(50)).unwrap();
+        membership.lease().is_held()
+    });
+    let rebalances = membership.lease().rebalances();
+    let backlog = Arc::new(Backlog::new(1));
+    let reader = Reader::start(&config, &membership, &[0], backlog.clone()).unwrap();
+    let (sender, chunks) = mpsc::sync_channel(MAX_CHUNKS);
+    let stop = AtomicBool::new(false);
+    let (num_paused, num_pauses) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let is_bounded = || {
+        let rows = backlog.num_rows();
+        assert!(rows <= MAX_ROWS, "{rows} rows, where {MAX_ROWS} are allowed");
+    };
+    thread::scope(|scope| {
+        // Ends the reader when an assertion fails, too.
+        let _stop = OnDrop(|| stop.store(true, Ordering::Relaxed));
+        scope.spawn(|| {
+            let result = reader.run(
+                &sender,
+                &membership,
+                || stop.load(Ordering::Relaxed),
+                |paused| {
+                    let before = num_paused.swap(paused, Ordering::Relaxed);
+                    num_pauses.fetch_add(paused.saturating_sub(before), Ordering::Relaxed);
+                },
+            );
+            drop(sender);
+            result.unwrap();
+        });
+
+        // Nobody takes anything, for longer than a member that does not poll is kept.
+        wait_until("the partition to pause", || num_paused.load(Ordering::Relaxed) == 1);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(MAX_SILENCE + 3) {
+            is_bounded();
+            assert_eq!(num_paused.load(Ordering::Relaxed), 1);
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert!(backlog.num_rows() > MAX_ROWS / 2, "{} rows", backlog.num_rows());
+
+        let mut next_offset = 0;
+        let mut work_off_to = |end: i64| {
+            while next_offset < end {
+                for input in chunks.recv_timeout(PATIENCE).expect("reading goes on").inputs {
+                    let Input::Record(record) = input else { continue };
+                    assert_eq!(record.offset(), (next_offset, true), "in order, none twice, none missing");
+                    next_offset += 1;
+                    backlog.remove(0, 1);
+                    is_bounded();
+                }
+            }
+        };
+        work_off_to(MAX_ROWS as i64 * 3 / 4);
+        wait_until("it to go on and to be full again", || num_pauses.load(Ordering::Relaxed) == 2);
+        work_off_to(NUM_RECORDS);
+        assert_eq!(backlog.num_rows(), 0);
+        wait_until("the partition to go on", || num_paused.load(Ordering::Relaxed) == 0);
+        assert!(membership.lease().is_held());
+        assert_eq!(membership.lease().rebalances(), rebalances);
+    });
+}
+
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

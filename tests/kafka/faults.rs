@@ -1,0 +1,168 @@
+//! What is not as it should be is told in one clear line each, with the remedy, and ends the process at once.
+
+use std::time::Duration;
+
+use tailwater::flights;
+
+use crate::{
+    cluster::{Cluster, PATIENCE, Record, unique},
+    process::{Finished, Setup},
+};
+
+/// A setup with some flights to score.
+fn setup(cluster: &Cluster) -> Setup<'_> {
+    let setup = Setup::new(cluster, 1);
+    let flights = flights::json_records().unwrap().take(100);
+    cluster.produce(&setup.input, flights.map(|flight| Record::new(0, flight.unwrap())));
+    setup
+}
+
+/// Asserts that a command failed within seconds, and gives its lines on standard error without logs: one a fault.
+fn told(finished: &Finished, code: i32) -> Vec<&str> {
+    assert_eq!(finished.code, Some(code), "{finished:?}");
+    assert!(finished.took < PATIENCE / 2, "{finished:?}");
+    // A line of the log begins with its time.
+    finished.stderr.lines().filter(|line| !line.starts_with("20")).collect()
+}
+
+#[test]
+fn an_unreachable_broker_is_told_with_what_to_look_at() {
+    let cluster = Cluster::connect();
+    let setup = setup(&cluster);
+    for subcommand in ["run", "check"] {
+        // Nothing listens on the port for TCP multiplexers.
+        let finished = setup.finish(&[subcommand], &["kafka.brokers=127.0.0.1:1"]);
+        let lines = told(&finished, 1);
+        assert_eq!(lines.len(), 1, "{finished:?}");
+        assert!(lines[0].starts_with("tailwater: no broker answers at 127.0.0.1:1 ("), "{finished:?}");
+        assert!(
+            lines[0].contains("Connection refused") && lines[0].contains("check kafka.brokers"),
+            "{finished:?}"
+        );
+    }
+}
+
+#[test]
+fn all_missing_topics_are_told_at_once_each_with_the_command_that_makes_it() {
+    let cluster = Cluster::connect();
+    let missing = |name| unique(&format!("missing-{name}"));
+    let setup = Setup {
+        cluster: &cluster,
+        group: unique("group"),
+        input: missing("flights"),
+        output: missing("risk"),
+        outcomes: missing("outcomes"),
+        rejected: missing("rejected"),
+        state: missing("state"),
+    };
+    for subcommand in ["run", "check"] {
+        let finished = setup.finish(&[subcommand], &[]);
+        let lines = told(&finished, 1);
+        let expected = [
+            ("input.topic", &setup.input, "N"),
+            ("output.topic", &setup.output, "N"),
+            ("output.outcomes", &setup.outcomes, "N"),
+            ("output.rejected", &setup.rejected, "N"),
+            ("state.topic", &setup.state, "1 --config cleanup.policy=compact"),
+        ];
+        assert_eq!(lines.len(), expected.len(), "{finished:?}");
+        for (line, (key, topic, partitions)) in lines.iter().zip(expected) {
+            let brokers = cluster.brokers();
+            let told = format!(
+                "{key}: topic '{topic}' does not exist; create it: kafka-topics.sh --bootstrap-server {brokers} \
+                 --create --topic {topic} --partitions {partitions}"
+            );
+            assert_eq!(line.trim_start_matches("tailwater: "), told);
+        }
+    }
+}
+
+#[test]
+fn topics_with_too_few_or_too_many_partitions_are_told() {
+    let cluster = Cluster::connect();
+    let setup = Setup::new(&cluster, 3);
+    let output = cluster.create_topic("narrow", 2);
+    let state = cluster.create_topic("wide", 2);
+    let setup = Setup { output, state, ..setup };
+    for subcommand in ["run", "check"] {
+        let finished = setup.finish(&[subcommand], &[]);
+        let lines = told(&finished, 1);
+        assert_eq!(lines.len(), 2, "{finished:?}");
+        assert!(
+            lines[0].contains(&format!("'{}' has 2 partitions and needs 3", setup.output)),
+            "{finished:?}"
+        );
+        assert!(
+            lines[1].contains(&format!("'{}' has 2 partitions and needs 1", setup.state)),
+            "{finished:?}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_right_to_read_the_input_is_told() {
+    let cluster = Cluster::connect();
+    let setup = setup(&cluster);
+    cluster.deny(&setup.input, "Read");
+    for subcommand in ["run", "check"] {
+        let finished = setup.finish(&[subcommand], &[]);
+        let lines = told(&finished, 1);
+        assert_eq!(lines.len(), 1, "{finished:?}");
+        assert!(lines[0].contains(&setup.input) && lines[0].contains("the right to READ it"), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_missing_right_to_write_the_scores_is_told_and_nothing_is_committed() {
+    let cluster = Cluster::connect();
+    let setup = setup(&cluster);
+    cluster.deny(&setup.output, "Write");
+    let finished = setup.finish(&["run"], &[]);
+    let lines = told(&finished, 1);
+    assert_eq!(lines.len(), 1, "{finished:?}");
+    assert!(lines[0].contains(&setup.output) && lines[0].contains("the right to WRITE"), "{finished:?}");
+    assert!(cluster.committed(&setup.group, &setup.input).is_empty());
+}
+
+#[test]
+fn a_missing_right_to_the_group_is_told() {
+    let cluster = Cluster::connect();
+    for operation in ["Read", "Describe"] {
+        let setup = setup(&cluster);
+        cluster.deny_group(&setup.group, operation);
+        let finished = setup.finish(&["run"], &[]);
+        let lines = told(&finished, 1);
+        assert_eq!(lines.len(), 1, "{finished:?}");
+        assert!(lines[0].contains("the right to READ the group"), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_topic_that_may_not_even_be_described_is_told() {
+    let cluster = Cluster::connect();
+    let setup = setup(&cluster);
+    cluster.deny(&setup.rejected, "Describe");
+    for subcommand in ["run", "check"] {
+        let finished = setup.finish(&[subcommand], &[]);
+        let lines = told(&finished, 1);
+        assert_eq!(lines.len(), 1, "{finished:?}");
+        let remedy = format!("--operation WRITE --topic {}", setup.rejected);
+        assert!(lines[0].contains("output.rejected: no right") && lines[0].contains(&remedy), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_wrong_config_is_told_whole_before_any_broker_is_asked() {
+    let cluster = Cluster::connect();
+    let setup = Setup { input: "no such topic".into(), ..Setup::new(&cluster, 1) };
+    let wrong = ["learn.batch=-5", "score.quantiles=[0.5,1.5]", "learn.rte=1", "kafka.brokers=127.0.0.1:1"];
+    for subcommand in ["run", "check", "peek"] {
+        let finished = setup.finish(&[subcommand], &wrong);
+        let text = told(&finished, 78).join("\n");
+        for key in ["input.topic", "learn.batch", "score.quantiles[1]", "learn.rte"] {
+            assert!(text.contains(key), "no word of {key}: {finished:?}");
+        }
+        assert!(text.contains("4 errors"), "{finished:?}");
+        assert!(finished.took < Duration::from_secs(10), "{finished:?}");
+    }
+}
