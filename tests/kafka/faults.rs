@@ -166,3 +166,17 @@ fn a_wrong_config_is_told_whole_before_any_broker_is_asked() {
         assert!(finished.took < Duration::from_secs(10), "{finished:?}");
     }
 }
+
+#[test]
+fn a_committed_offset_out_of_range_ends_the_run_with_the_remedy_and_skips_nothing() {
+    let cluster = Cluster::connect();
+    let setup = setup(&cluster);
+    // As if retention had removed what comes next, or the topic had been made anew.
+    cluster.commit(&setup.group, &setup.input, 0, 5_000);
+    let finished = setup.finish(&["run"], &[]);
+    let lines = told(&finished, 1);
+    assert_eq!(lines.len(), 1, "{finished:?}");
+    assert!(lines[0].contains("out of the range") && lines[0].contains("--reset-offsets"), "{finished:?}");
+    assert_eq!(cluster.committed(&setup.group, &setup.input)[&0], 5_000);
+    assert_eq!(cluster.consume(&setup.output), []);
+}
