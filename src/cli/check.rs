@@ -50,7 +50,10 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
         }
     };
     println!("brokers    ok: {} at {}", layout.num_brokers, config.kafka.brokers);
-    println!("topics     ok: {} input partitions", layout.input_partitions.len());
+    println!(
+        "topics     ok: {} input partitions (the right to write shows with the first score)",
+        layout.input_partitions.len()
+    );
     check_group(&config, &layout.input_partitions)?;
     show_retention(&config);
     decode_sample(&config)

@@ -168,6 +168,8 @@ section! {
         format: OutputFormat = Default("\"arrow\""),
             kind::choice(&[("arrow", OutputFormat::Arrow), ("json", OutputFormat::Json)], &[]);
         /// Input fields that are copied to the scores; a nested one's column joins its path with underscores.
+        /// One that is a number feature or the target stays a number, any other becomes a text. Together with the key they
+        /// may have 262,144 bytes; an event with more is rejected.
         carry: Vec<FieldPath> = Default("[]"), kind::list("fields", 0..=256, kind::field());
         /// A batch is sent when it has this many rows …
         rows: usize = Default("512"), kind::whole(1..=65_536);

@@ -34,6 +34,19 @@ pub fn consumer(kafka: &config::Kafka) -> ClientConfig {
     client
 }
 
+/// Why a client could not be made. librdkafka's own words quote the property's value, which may be a secret.
+#[must_use]
+pub fn creation_error(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, _, key, _) => {
+            format!(
+                "librdkafka knows no property '{key}', or not with this value; check it under [kafka.properties]"
+            )
+        }
+        other => other.to_string(),
+    }
+}
+
 /// What a client told us, shared with who asks.
 #[derive(Debug, Default)]
 pub struct Observed {
@@ -98,5 +111,21 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
             tracing::warn!(target: "librdkafka", facility, "{message}");
         }
         _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_property_that_is_refused_is_named_without_its_value() {
+        for (key, value) in [("sasl.pasword", "hunter2"), ("security.protocol", "hunter2")] {
+            let mut config = ClientConfig::new();
+            config.set(key, value);
+            let Err(error) = config.create_native_config() else { panic!("{key} is refused") };
+            let told = creation_error(&error);
+            assert!(told.contains(key) && !told.contains(value), "{told}");
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::config::Config;
 /// How long a revoked leader may take to hand in what it has scored; below the default session timeout (45 s).
 const HAND_OVER: Duration = Duration::from_secs(15);
 /// How long the broker may take to answer about offsets.
-const OFFSETS_TIMEOUT: Duration = Duration::from_secs(30);
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A place in the group.
 pub struct Membership {
@@ -159,18 +159,29 @@ impl Membership {
     /// Keeps the membership alive and lets rebalances happen; to be called more often than `max.poll.interval.ms`.
     ///
     /// # Errors
-    /// When the broker denies the right to the group. Other errors are logged, since librdkafka tries on by itself.
+    /// When the broker denies the right to the group or the state topic, or that is gone. Other errors are logged, since librdkafka tries on by itself.
     pub fn poll(&self, timeout: Duration) -> KafkaResult<()> {
         match self.consumer.poll(timeout) {
             None | Some(Ok(_)) => Ok(()),
-            Some(Err(error)) if super::code(&error) == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
-                Err(error)
-            }
-            Some(Err(error)) => {
-                tracing::warn!(%error, "group membership");
-                Ok(())
-            }
+            Some(Err(error)) => match super::code(&error) {
+                Some(
+                    RDKafkaErrorCode::GroupAuthorizationFailed
+                    | RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::Fatal,
+                ) => Err(error),
+                _ => {
+                    tracing::warn!(%error, "group membership");
+                    Ok(())
+                }
+            },
         }
+    }
+
+    /// The input topic, whose offsets are committed.
+    #[must_use]
+    pub fn input(&self) -> &str {
+        &self.input
     }
 
     /// What the rebalances have decided.

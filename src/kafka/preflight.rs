@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// librdkafka refuses a property.
-    #[error("kafka.properties: {reason}")]
+    #[error("no Kafka client could be made: {reason}")]
     Client {
         /// librdkafka's reason.
         reason: String,
@@ -117,7 +117,7 @@ pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
     let observed = context.observed.clone();
     let consumer: BaseConsumer<Context> = client::consumer(&config.kafka)
         .create_with_context(context)
-        .map_err(|error| vec![Fault::Client { reason: error.to_string() }])?;
+        .map_err(|error| vec![Fault::Client { reason: client::creation_error(&error) }])?;
     let unreachable = |error: &KafkaError| {
         // The client tells what it saw while it is polled.
         let seen = (0..10).find_map(|_| {

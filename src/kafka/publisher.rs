@@ -15,7 +15,7 @@ use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
-    message::{DeliveryResult, Header, OwnedHeaders},
+    message::{DeliveryResult, Header, Headers, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
 
@@ -27,6 +27,9 @@ use crate::config::Config;
 
 /// Messages made and not yet sent: a bound on what waits while a broker is away.
 pub const MAX_QUEUED: usize = 64;
+
+/// How long the last commit is tried.
+const LAST_COMMIT: Duration = Duration::from_secs(10);
 
 /// One message to publish.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +43,7 @@ pub struct Message {
     /// The value.
     pub payload: Option<Box<[u8]>>,
     /// The headers.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
 }
 
 /// What the publisher is told.
@@ -65,8 +68,8 @@ pub struct Commit {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The client could not be made.
-    #[error("the producer could not be made: {0}; check [kafka.properties]")]
-    Client(KafkaError),
+    #[error("the producer could not be made: {0}")]
+    Client(String),
     /// A message can't be delivered, however often it is tried.
     #[error("publishing to '{topic}' failed for good: {error}{}", remedy(.error))]
     Delivery {
@@ -75,11 +78,24 @@ pub enum PublishError {
         /// librdkafka's reason.
         error: KafkaError,
     },
-    /// The offsets could not be committed.
-    #[error(
-        "committing offsets failed: {0}; the records since the last commit are scored again by the next leader"
-    )]
-    Commit(KafkaError),
+    /// The offsets can't be committed, however often it is tried.
+    #[error("the offsets of '{topic}' can't be committed: {error}{}", commit_remedy(.error))]
+    Commit {
+        /// The input topic.
+        topic: String,
+        /// librdkafka's reason.
+        error: KafkaError,
+    },
+}
+
+fn commit_remedy(error: &KafkaError) -> &'static str {
+    match super::code(error) {
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; give the principal the right to READ it",
+        Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+            "; give the principal the right to READ the group (kafka.group)"
+        }
+        _ => "",
+    }
 }
 
 fn remedy(error: &KafkaError) -> &'static str {
@@ -110,11 +126,43 @@ pub struct Publisher {
     producer: BaseProducer<Deliveries>,
 }
 
-/// The first delivery that failed.
+/// Deliveries that failed.
 #[derive(Default)]
 struct Deliveries {
+    /// The topic of rejected records.
+    rejected: Option<String>,
+    /// Rejected records that their topic refused for their size, cut down to what fits.
+    too_large: Mutex<Vec<Message>>,
+    /// The first failure that can't be mended.
     failed: Mutex<Option<(String, KafkaError)>>,
 }
+
+/// A reject's key is kept up to this size where its value is left out.
+const MAX_KEY_BYTES: usize = 65_536;
+
+impl Deliveries {
+    /// What is left of a rejected record that is too large for its topic: key and headers. A record that nobody
+    /// can use must not stop the stream.
+    fn cut_down(&self, message: &impl rdkafka::Message) -> Option<Message> {
+        let value = message.payload().filter(|_| Some(message.topic()) == self.rejected.as_deref())?;
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for header in message.headers().into_iter().flat_map(Headers::iter) {
+            let text = String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned();
+            headers.push((header.key.to_owned(), text));
+        }
+        headers.push((VALUE_BYTES_HEADER.to_owned(), value.len().to_string()));
+        Some(Message {
+            topic: message.topic().into(),
+            partition: message.partition(),
+            key: message.key().filter(|key| key.len() <= MAX_KEY_BYTES).map(Into::into),
+            payload: None,
+            headers,
+        })
+    }
+}
+
+/// The header that says how large the value was of a rejected record whose value was left out.
+pub const VALUE_BYTES_HEADER: &str = "tailwater-value-bytes";
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -131,6 +179,11 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
+            if super::code(error) == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+                && let Some(cut) = self.cut_down(message)
+            {
+                return lock(&self.too_large).push(cut);
+            }
             let topic = rdkafka::Message::topic(message).to_owned();
             lock(&self.failed).get_or_insert((topic, error.clone()));
         }
@@ -144,7 +197,10 @@ impl Publisher {
     /// When librdkafka refuses a property.
     pub fn new(config: &Config) -> Result<Self, PublishError> {
         let mut client = client::base(&config.kafka);
+        let deliveries = Deliveries { rejected: config.output.rejected.clone(), ..Deliveries::default() };
         let defaults = [
+            // The broker's limit is on what is left after compression, so it is for the broker to judge.
+            ("message.max.bytes", "1000000000"),
             ("enable.idempotence", "true"),
             ("acks", "all"),
             ("linger.ms", "5"),
@@ -157,7 +213,9 @@ impl Publisher {
                 client.set(key, value);
             }
         }
-        let producer = client.create_with_context(Deliveries::default()).map_err(PublishError::Client)?;
+        let producer = client
+            .create_with_context(deliveries)
+            .map_err(|error| PublishError::Client(client::creation_error(&error)))?;
         Ok(Self { producer })
     }
 
@@ -171,24 +229,68 @@ impl Publisher {
         membership: &Membership,
         mut committed: impl FnMut(&Commit, Duration),
     ) -> Result<(), PublishError> {
+        let mut uncommitted = None;
         loop {
             match inbox.recv_timeout(Duration::from_millis(50)) {
                 Ok(Publish::Message(message)) => self.send(&message)?,
                 Ok(Publish::Commit(commit)) => {
                     let begun = Instant::now();
                     self.flush()?;
-                    if !commit.positions.is_empty() {
-                        membership.commit(&commit.positions).map_err(PublishError::Commit)?;
-                    }
+                    // Positions are cumulative: one that could not be committed is made good by the next.
+                    uncommitted = self.commit(membership, &commit)?.then(|| commit.clone());
                     committed(&commit, begun.elapsed());
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.producer.poll(Duration::ZERO);
+                    self.resend()?;
                     self.check()?;
                 }
-                Err(mpsc::RecvTimeoutError::Disconnected) => return self.flush(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.flush()?;
+        let deadline = Instant::now() + LAST_COMMIT;
+        while let Some(commit) = &uncommitted
+            && self.commit(membership, commit)?
+        {
+            if Instant::now() > deadline || !membership.lease().is_held() {
+                tracing::warn!(
+                    "the last offsets could not be committed; the next leader scores their records again"
+                );
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    /// Commits; whether it has to be tried again.
+    fn commit(&self, membership: &Membership, commit: &Commit) -> Result<bool, PublishError> {
+        if commit.positions.is_empty() {
+            return Ok(false);
+        }
+        match membership.commit(&commit.positions) {
+            Ok(()) => Ok(false),
+            Err(error) => match super::code(&error) {
+                Some(
+                    RDKafkaErrorCode::GroupAuthorizationFailed
+                    | RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::Fatal,
+                ) => Err(PublishError::Commit { topic: membership.input().to_owned(), error }),
+                // A rebalance under way, a coordinator that moves: it passes, or the lease goes.
+                _ => {
+                    tracing::warn!(%error, "offsets could not be committed; trying again");
+                    Ok(true)
+                }
+            },
+        }
+    }
+
+    /// Sends again what was too large, cut down.
+    fn resend(&self) -> Result<(), PublishError> {
+        let cut = std::mem::take(&mut *lock(&self.producer.context().too_large));
+        cut.iter().try_for_each(|message| self.send(message))
     }
 
     fn send(&self, message: &Message) -> Result<(), PublishError> {
@@ -222,7 +324,8 @@ impl Publisher {
 
     /// Waits until everything that was sent is acknowledged, for as long as brokers are away.
     fn flush(&self) -> Result<(), PublishError> {
-        while self.producer.in_flight_count() > 0 {
+        while self.producer.in_flight_count() > 0 || !lock(&self.producer.context().too_large).is_empty() {
+            self.resend()?;
             match self.producer.flush(Duration::from_millis(100)) {
                 Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}
                 Err(error) => return Err(PublishError::Delivery { topic: "(any)".into(), error }),

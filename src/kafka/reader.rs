@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::{Config, Start},
-    operator::Input,
+    operator::{Input, Positions},
     record::{self, Decoder},
 };
 
@@ -38,8 +38,12 @@ const POLL: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(20);
 /// A partition that is silent for this long (its broker may be away) no longer holds up the others.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How long the broker may take to find the offsets of a time.
-const OFFSETS_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the broker may take to tell an offset; less than the heartbeat's limit.
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the input's partitions are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(60);
+/// How long the broker may take to tell them.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Inputs that were read, oldest first, and what decoding them took.
 #[derive(Debug, Default)]
@@ -54,8 +58,8 @@ pub struct Chunk {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The client could not be made or assigned.
-    #[error("the consumer could not be made: {0}; check [kafka.properties]")]
-    Client(KafkaError),
+    #[error("the consumer could not be made: {0}")]
+    Client(String),
     /// The broker did not tell where to begin.
     #[error(
         "where to begin could not be read from the broker: {0}; check that the group has the right to READ"
@@ -76,7 +80,7 @@ pub enum ReadError {
     /// The broker refuses the membership in the group.
     #[error(
         "the membership in the consumer group is refused: {0}; give the principal the right to READ the group \
-         (kafka.group)"
+         (kafka.group) and state.topic, and check that the topic exists"
     )]
     Group(KafkaError),
     /// The broker refuses for good.
@@ -113,6 +117,7 @@ pub struct Reader {
     group: String,
     backlog: Arc<Backlog>,
     observed: Arc<Observed>,
+    positions: Positions,
     paused: BTreeSet<i32>,
     /// When each partition was last heard of, `None` while it is known to have no more data.
     awaited: BTreeMap<i32, Option<Instant>>,
@@ -146,11 +151,12 @@ impl Reader {
         settings.set("enable.partition.eof", "true");
         let observed = Arc::new(Observed::default());
         let context = Context { topic: config.input.topic.clone(), observed: observed.clone() };
-        let consumer: BaseConsumer<Context> =
-            settings.create_with_context(context).map_err(ReadError::Client)?;
+        let consumer: BaseConsumer<Context> = settings
+            .create_with_context(context)
+            .map_err(|error| ReadError::Client(client::creation_error(&error)))?;
         let committed = membership.committed(partitions).map_err(ReadError::Start)?;
-        let begin = starting_offsets(&consumer, config, &committed).map_err(ReadError::Start)?;
-        consumer.assign(&begin).map_err(ReadError::Client)?;
+        let positions = starting_positions(&consumer, config, &committed).map_err(ReadError::Start)?;
+        assign(&consumer, &config.input.topic, &positions).map_err(ReadError::Start)?;
         let now = Instant::now();
         Ok(Self {
             consumer,
@@ -159,9 +165,16 @@ impl Reader {
             group: config.kafka.group.clone(),
             backlog,
             observed,
+            positions,
             paused: BTreeSet::new(),
             awaited: partitions.iter().map(|&p| (p, Some(now))).collect(),
         })
+    }
+
+    /// The offset that each partition is read from.
+    #[must_use]
+    pub fn positions(&self) -> &Positions {
+        &self.positions
     }
 
     /// What the client observes meanwhile.
@@ -184,7 +197,14 @@ impl Reader {
         let mut chunk = Chunk::default();
         let mut records = Vec::new();
         let mut next_tick = Instant::now();
+        let mut next_count = Instant::now() + COUNT_INTERVAL;
         while !stop() {
+            if Instant::now() >= next_count {
+                if self.has_new_partitions() {
+                    return Ok(());
+                }
+                next_count = Instant::now() + COUNT_INTERVAL;
+            }
             if Instant::now() >= next_tick {
                 membership.poll(Duration::ZERO).map_err(ReadError::Group)?;
                 self.pause_and_resume()?;
@@ -220,12 +240,32 @@ impl Reader {
             };
             if (quiet && !chunk.inputs.is_empty()) || chunk.inputs.len() >= CHUNK_INPUTS {
                 let full = std::mem::take(&mut chunk);
+                let begun = Instant::now();
                 if !send(chunks, full, membership, &stop) {
                     break;
+                }
+                if begun.elapsed() > TICK {
+                    // Nobody listened meanwhile: silence says nothing.
+                    let now = Instant::now();
+                    self.awaited.values_mut().flatten().for_each(|since| *since = now);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether the input has other partitions than are read: then the term of leadership begins anew.
+    fn has_new_partitions(&self) -> bool {
+        // No answer is no news.
+        let Ok(metadata) = self.consumer.fetch_metadata(Some(&self.topic), COUNT_TIMEOUT) else {
+            return false;
+        };
+        let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        let has_new = count > self.awaited.len();
+        if has_new {
+            tracing::warn!(partitions = count, "the input has new partitions; taking them in");
+        }
+        has_new
     }
 
     /// Pauses partitions whose backlog is full, and resumes those with room again.
@@ -325,33 +365,42 @@ fn borrow<'a>(message: &'a BorrowedMessage<'_>) -> record::Message<'a> {
 }
 
 /// Where each partition is read from: the committed offset, or else where the config says.
-fn starting_offsets(
+fn starting_positions(
     consumer: &BaseConsumer<Context>,
     config: &Config,
     committed: &BTreeMap<i32, Option<i64>>,
-) -> KafkaResult<TopicPartitionList> {
+) -> KafkaResult<Positions> {
     let topic = &config.input.topic;
-    let mut list = TopicPartitionList::new();
-    let mut by_time = TopicPartitionList::new();
-    for (&partition, offset) in committed {
-        let begin = match (offset, config.input.start) {
-            (Some(at), _) => Offset::Offset(*at),
-            (None, Start::Earliest) => Offset::Beginning,
-            (None, Start::Latest) => Offset::End,
+    let mut positions = Positions::new();
+    for (&partition, committed) in committed {
+        let position = match (committed, config.input.start) {
+            (Some(at), _) => *at,
+            (None, Start::Earliest) => consumer.fetch_watermarks(topic, partition, OFFSETS_TIMEOUT)?.0,
+            (None, Start::Latest) => consumer.fetch_watermarks(topic, partition, OFFSETS_TIMEOUT)?.1,
             (None, Start::At(time_us)) => {
-                by_time.add_partition_offset(topic, partition, Offset::Offset(time_us.div_euclid(1000)))?;
-                continue;
+                let mut time = TopicPartitionList::new();
+                let time_ms = Offset::Offset(time_us.div_euclid(1000));
+                time.add_partition_offset(topic, partition, time_ms)?;
+                let found = consumer.offsets_for_times(time, OFFSETS_TIMEOUT)?;
+                match found.elements().first().map(|found| found.error().map(|()| found.offset())) {
+                    Some(Ok(Offset::Offset(at))) => at,
+                    Some(Err(error)) => return Err(error),
+                    // Nothing is that late: what comes next is.
+                    _ => consumer.fetch_watermarks(topic, partition, OFFSETS_TIMEOUT)?.1,
+                }
             }
         };
-        list.add_partition_offset(topic, partition, begin)?;
+        positions.insert(partition, position);
     }
-    if by_time.count() > 0 {
-        for found in consumer.offsets_for_times(by_time, OFFSETS_TIMEOUT)?.elements() {
-            found.error()?;
-            list.add_partition_offset(topic, found.partition(), found.offset())?;
-        }
+    Ok(positions)
+}
+
+fn assign(consumer: &BaseConsumer<Context>, topic: &str, positions: &Positions) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::new();
+    for (&partition, &at) in positions {
+        list.add_partition_offset(topic, partition, Offset::Offset(at))?;
     }
-    Ok(list)
+    consumer.assign(&list)
 }
 
 /// Bytes of key and value together.

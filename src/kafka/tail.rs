@@ -39,6 +39,9 @@ impl Tail {
         let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
         let mut assignment = TopicPartitionList::new();
         let mut unfinished = BTreeMap::new();
+        if let Some(error) = metadata.topics().first().and_then(|topic| topic.error()) {
+            return Err(KafkaError::MetadataFetch(error.into()));
+        }
         for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
             let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?;
             let begin = (high - num_messages).max(low);

@@ -60,13 +60,7 @@ impl Inputs {
         self.encoders.iter().map(|e| if matches!(e, Encoder::Category(_)) { 0 } else { 2 }).sum()
     }
 
-    /// How many of the dense inputs are standardised numbers, the ones that take noise.
-    #[must_use]
-    pub fn num_numbers(&self) -> usize {
-        self.encoders.iter().filter(|e| matches!(e, Encoder::Number(_))).count()
-    }
-
-    /// The positions of the standardised numbers among the dense inputs.
+    /// The positions of the standardised numbers among the dense inputs: those that take noise.
     #[must_use]
     pub fn number_positions(&self) -> Vec<usize> {
         let dense = self.encoders.iter().filter(|e| !matches!(e, Encoder::Category(_)));
@@ -118,7 +112,7 @@ impl Inputs {
                 }
                 (Encoder::Number(_), _) => row.dense.extend([0.0, 1.0]),
                 (Encoder::Cycle { period }, Cell::Number(value)) => {
-                    let (sine, cosine) = (TAU * (value / period).fract()).sin_cos();
+                    let (sine, cosine) = (TAU * (value.rem_euclid(*period) / period)).sin_cos();
                     row.dense.extend([sine as f32, cosine as f32]);
                 }
                 (Encoder::Cycle { .. }, _) => row.dense.extend([0.0, 0.0]),
@@ -217,6 +211,16 @@ mod tests {
         let row = encode(&inputs, vec![Cell::Null, Cell::Number(1e300), Cell::Null]);
         assert_eq!(row.dense[0], CLAMP_SCALES as f32);
         assert!(squash(row.dense[0]) < 8.0);
+    }
+
+    #[test]
+    fn a_cycle_takes_any_number() {
+        let inputs = Inputs::new(&[feature(FeatureKind::Cycle { period: 0.5 })]);
+        for value in [1e308, -1e308, 1e-308, -0.1, 0.0] {
+            let row = encode(&inputs, vec![Cell::Number(value)]);
+            let radius = row.dense[0].hypot(row.dense[1]);
+            assert!((radius - 1.0).abs() < 1e-6, "{value}: {row:?}");
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub enum Taken {
 pub enum Skip {
     /// Its loss was not finite.
     Loss,
-    /// Its gradient was not finite, or would have made a weight so.
+    /// Its gradient was not finite, or would have made a weight or a moment so.
     Gradient,
 }
 
@@ -187,7 +187,7 @@ impl Learner {
         }
         let before = (self.trained.clone(), self.optimizer.clone());
         self.optimizer.step(&mut self.trained, &self.gradient);
-        if !self.trained.iter().all(|w| w.is_finite()) {
+        if !(self.optimizer.is_finite() && self.trained.iter().all(|w| w.is_finite())) {
             (self.trained, self.optimizer) = before;
             return Taken::Skipped(Skip::Gradient);
         }

@@ -147,8 +147,8 @@ impl Shape {
     #[must_use]
     pub fn initial_weights(&self, seed: u64, initial: &[f32]) -> Vec<f32> {
         let mut weights = vec![0.0; self.num_weights()];
+        let mut draws = Draws::new(seed, INITIAL_STEP, 0);
         for (index, layer) in self.layers.iter().enumerate() {
-            let mut draws = Draws::new(seed, INITIAL_STEP, index);
             let last = index + 1 == self.layers.len();
             // One category of a feature is on at a time: it counts as one input.
             let (drawn, fan_in) = match index {

@@ -28,6 +28,12 @@ impl Optimizer {
         Self { kind, rate, steps: 0, moments: [vec![0.0; len], vec![0.0; len]] }
     }
 
+    /// Whether all moments are finite.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.moments.iter().flatten().all(|moment| moment.is_finite())
+    }
+
     /// Takes one step down `gradient`.
     pub fn step(&mut self, params: &mut [f32], gradient: &[f32]) {
         self.steps += 1;
@@ -54,5 +60,35 @@ impl Optimizer {
             *v = beta2 * *v + (1.0 - beta2) * g * g;
             *p = decay * *p - rate * *m / (v.sqrt() + epsilon);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_step_of_adam_is_the_rate_against_the_sign_of_the_gradient() {
+        let mut params = [1.0, -2.0, 3.0];
+        Optimizer::new(OptimizerKind::Adam, 0.1, 3).step(&mut params, &[5.0, -1e-3, 0.0]);
+        for (param, expected) in params.iter().zip([0.9, -1.9, 3.0]) {
+            assert!((param - expected).abs() < 1e-4, "{params:?}");
+        }
+    }
+
+    #[test]
+    fn a_moment_that_overflows_is_noticed() {
+        let mut optimizer = Optimizer::new(OptimizerKind::Adam, 0.1, 1);
+        assert!(optimizer.is_finite());
+        optimizer.step(&mut [0.0], &[1e30]);
+        assert!(!optimizer.is_finite());
+    }
+
+    #[test]
+    fn adamw_decays_weights_and_sgd_follows_the_gradient() {
+        let (mut decayed, mut followed) = ([1.0], [1.0]);
+        Optimizer::new(OptimizerKind::Adamw, 0.1, 1).step(&mut decayed, &[0.0]);
+        Optimizer::new(OptimizerKind::Sgd, 0.1, 1).step(&mut followed, &[2.0]);
+        assert!((decayed[0] - 0.999).abs() < 1e-6 && (followed[0] - 0.8).abs() < 1e-6);
     }
 }

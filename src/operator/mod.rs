@@ -59,7 +59,7 @@ pub enum Action {
     Expired,
 }
 
-/// The next offset to read of each partition that records were taken from.
+/// The next offset to take of each partition.
 pub type Positions = BTreeMap<i32, i64>;
 
 /// The operator.
@@ -96,21 +96,21 @@ pub struct Census {
 }
 
 impl Operator {
-    /// An operator that knows nothing, for these input partitions.
+    /// An operator that knows nothing, for input partitions that are read from these positions.
     #[must_use]
-    pub fn new(config: &Config, density: Arc<dyn Density>, partitions: &[i32]) -> Self {
+    pub fn new(config: &Config, density: Arc<dyn Density>, positions: Positions) -> Self {
         let warmup_rows = config.learn.warmup;
         Self {
             model: Model::new(config, density.clone()),
             figures: Figures::new(&config.score, density),
-            queues: Queues::new(partitions),
+            queues: Queues::new(positions.keys().copied()),
             waiting: Waiting::default(),
             stream_time_us: i64::MIN,
             wait_us: i64::try_from(config.target.wait.as_micros()).unwrap_or(i64::MAX),
             learning: if config.learn.enabled { Learning::On { warmup_rows } } else { Learning::Off },
             batch_rows: config.learn.batch,
             labelled: Vec::new(),
-            positions: Positions::new(),
+            positions,
             census: Census {
                 missing: vec![0; config.features.len()],
                 unknown: vec![0; config.features.len()],
@@ -254,7 +254,7 @@ impl Operator {
         for (index, cell) in event.features.iter().enumerate() {
             if *cell == Cell::Null {
                 self.census.missing[index] += 1;
-            } else if self.model.inputs().is_unknown(index, cell) {
+            } else if self.model.is_ready() && self.model.inputs().is_unknown(index, cell) {
                 self.census.unknown[index] += 1;
             }
         }

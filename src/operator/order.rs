@@ -24,8 +24,8 @@ struct Queue {
 impl Queues {
     /// Queues for these partitions, of which nothing is known yet.
     #[must_use]
-    pub fn new(partitions: &[i32]) -> Self {
-        Self { partitions: partitions.iter().map(|&p| (p, Queue::default())).collect() }
+    pub fn new(partitions: impl Iterator<Item = i32>) -> Self {
+        Self { partitions: partitions.map(|partition| (partition, Queue::default())).collect() }
     }
 
     /// Adds a record at its partition's end.

@@ -43,7 +43,7 @@ fn config(sets: &[&str]) -> Config {
 }
 
 fn operator(config: &Config, partitions: &[i32]) -> Operator {
-    Operator::new(config, density::build(&config.model, 1), partitions)
+    Operator::new(config, density::build(&config.model, 1), partitions.iter().map(|&p| (p, 0)).collect())
 }
 
 const SECOND_US: i64 = 1_000_000;
@@ -253,6 +253,7 @@ fn no_more_events_wait_than_the_bound_and_the_rest_expire() {
 #[test]
 fn among_partitions_the_lowest_time_goes_first_and_an_empty_one_is_waited_for() {
     let mut operator = operator(&config(&[]), &[0, 1]);
+    assert_eq!(operator.positions(), &Positions::from([(0, 0), (1, 0)]));
     let mut actions = Vec::new();
     let at = |partition, offset, time_us| Event { partition, time_us, ..event(offset, None) };
     operator.push(Input::Record(Record::Event(at(0, 0, 20))));

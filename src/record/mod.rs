@@ -23,6 +23,13 @@ use plan::Plan;
 use reject::Fault;
 use value::Value;
 
+/// An event's key and carried fields together have at most this many bytes: they are published again with its score,
+/// which has to fit a message.
+pub const MAX_OWN_BYTES: usize = 262_144;
+
+/// A message has at most this many rows, whatever its size: each becomes an event in memory.
+pub const MAX_MESSAGE_ROWS: usize = 65_536;
+
 /// A Kafka message, borrowed from the client.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
@@ -101,6 +108,10 @@ impl Decoder {
         let num_rows: usize = batches.iter().map(arrow::Batch::num_rows).sum();
         if num_rows == 0 {
             return Err(Fault::new(RejectReason::Empty, "the Arrow stream holds no row"));
+        }
+        if num_rows > MAX_MESSAGE_ROWS {
+            let detail = format!("{num_rows} rows, where a message may have {MAX_MESSAGE_ROWS}");
+            return Err(Fault::new(RejectReason::Oversized, detail));
         }
         out.reserve(num_rows);
         let mut row = 0;

@@ -1,7 +1,7 @@
 //! What a row's values mean: the rules that every format shares.
 
 use super::{
-    CarryType, Cell, Event, Known, Message, RejectReason, Target,
+    CarryType, Cell, Event, Known, MAX_OWN_BYTES, Message, RejectReason, Target,
     plan::{Plan, Reading},
     reject::Fault,
     time,
@@ -26,7 +26,15 @@ pub(super) fn event(
         Reading::Number(transform) => row_reader.feature(slot, transform),
         Reading::Category => row_reader.category(slot),
     });
-    let carry = plan.carry.iter().map(|&(slot, carry_type)| row_reader.carried(slot, carry_type));
+    let features = features.collect::<Result<Box<[Cell]>, Fault>>()?;
+    let carried = plan.carry.iter().map(|&(slot, carry_type)| row_reader.carried(slot, carry_type));
+    let carry = carried.collect::<Result<Box<[Cell]>, Fault>>()?;
+    let own_bytes = own_bytes(message.key, &carry);
+    if own_bytes > MAX_OWN_BYTES {
+        let detail =
+            format!("{own_bytes} bytes of key and carried fields, where a score may hold {MAX_OWN_BYTES}");
+        return Err(Fault::new(RejectReason::Oversized, detail));
+    }
     let thresholds = plan.thresholds.iter().map(|&slot| Ok(row_reader.number(slot)?.unwrap_or(f64::NAN)));
     Ok(Event {
         partition: message.partition,
@@ -36,11 +44,17 @@ pub(super) fn event(
         timestamp_ms: message.timestamp_ms,
         time_us,
         key: message.key.map(Into::into),
-        features: features.collect::<Result<_, Fault>>()?,
-        carry: carry.collect::<Result<_, Fault>>()?,
+        features,
+        carry,
         thresholds: thresholds.collect::<Result<_, Fault>>()?,
         target: target(plan, &row_reader)?,
     })
+}
+
+/// Bytes of what is published again with the event's score.
+fn own_bytes(key: Option<&[u8]>, carry: &[Cell]) -> usize {
+    let text = |cell: &Cell| if let Cell::Text(text) = cell { text.len() } else { 0 };
+    key.map_or(0, <[u8]>::len) + carry.iter().map(text).sum::<usize>()
 }
 
 fn event_time(plan: &Plan, row: &RowReader<'_>, message: &Message<'_>) -> Result<i64, Fault> {

@@ -26,7 +26,7 @@ const RECORDS_PER_LOOK: usize = 64;
 /// Drives the operator.
 pub struct Compute<'a> {
     operator: Operator,
-    outputs: Outputs,
+    outputs: Outputs<'a>,
     backlog: &'a Backlog,
     monitor: Monitor<'a>,
     health: &'a Health,
@@ -40,7 +40,7 @@ impl<'a> Compute<'a> {
     pub fn new(
         config: &Config,
         operator: Operator,
-        outputs: Outputs,
+        outputs: Outputs<'a>,
         backlog: &'a Backlog,
         observed: &'a Observed,
         metrics: &'a Metrics,
@@ -81,7 +81,9 @@ impl<'a> Compute<'a> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
+            let begun = Instant::now();
             self.keep_time()?;
+            self.monitor.put_out(begun.elapsed().saturating_sub(self.outputs.take_waited()));
             self.monitor.refresh(&self.operator);
         }
         Ok(())
@@ -105,8 +107,6 @@ impl<'a> Compute<'a> {
                 self.outputs.put(action)?;
             }
             self.actions.clear();
-            begun = Instant::now();
-            self.monitor.put_out(begun - operated);
             taken += 1;
             if taken % RECORDS_PER_LOOK == 0 {
                 self.health.beat();
@@ -115,6 +115,8 @@ impl<'a> Compute<'a> {
                     break;
                 }
             }
+            begun = Instant::now();
+            self.monitor.put_out((begun - operated).saturating_sub(self.outputs.take_waited()));
         }
         Ok(())
     }

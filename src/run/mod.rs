@@ -21,14 +21,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::error::KafkaError;
-
 use crate::{
     config::Config,
     density,
     http::{Health, Role},
     kafka::{
         backlog::Backlog,
+        client,
         membership::Membership,
         preflight::{self, Fault},
         publisher::{self, Commit, PublishError, Publisher},
@@ -57,8 +56,8 @@ pub enum RunError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Preflight(Vec<Fault>),
     /// The group could not be joined.
-    #[error("the consumer group could not be joined: {0}; check [kafka.properties]")]
-    Join(KafkaError),
+    #[error("the consumer group could not be joined: {0}")]
+    Join(String),
     /// Reading failed.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -109,16 +108,20 @@ fn stand_by_and_lead(
     health: &Health,
     shutdown: &Shutdown,
 ) -> Result<(), RunError> {
-    let layout = preflight::inspect(config).map_err(RunError::Preflight)?;
-    let membership = Membership::join(config).map_err(RunError::Join)?;
+    preflight::inspect(config).map_err(RunError::Preflight)?;
+    let membership =
+        Membership::join(config).map_err(|error| RunError::Join(client::creation_error(&error)))?;
     while !shutdown.has_begun() {
         health.set_role(Role::Standby);
         tracing::info!(group = config.kafka.group, topic = config.state.topic, "standing by");
         while !membership.lease().is_held() && !shutdown.has_begun() {
             membership.poll(STANDBY_POLL).map_err(ReadError::Group)?;
+            count_rebalances(&membership, metrics);
             health.beat();
         }
         if membership.lease().is_held() && !shutdown.has_begun() {
+            // Topics may have changed while it stood by.
+            let layout = preflight::inspect(config).map_err(RunError::Preflight)?;
             let partitions = &layout.input_partitions;
             tracing::info!(group = config.kafka.group, ?partitions, "leading");
             lead(config, &membership, partitions, metrics, health, shutdown)?;
@@ -145,17 +148,16 @@ fn lead(
     health.set_role(Role::Leading);
 
     let density = density::build(&config.model, config.target.fields.len());
-    let operator = Operator::new(config, density.clone(), partitions);
+    let operator = Operator::new(config, density.clone(), reader.positions().clone());
     let (chunk_sender, chunks) = mpsc::sync_channel(MAX_CHUNKS);
     let (outbox, inbox) = publisher::channel();
-    let outputs = Outputs::new(config, density.as_ref(), outbox)?;
+    let outputs = Outputs::new(config, density.as_ref(), outbox, health)?;
     // The operator's thread may have nothing to send for long, and would not notice that the publisher is gone.
     let is_published = AtomicBool::new(true);
     let ends = || shutdown.has_begun() || !lease.is_held() || !is_published.load(Ordering::Relaxed);
     lease.begin();
     let result = thread::scope(|scope| {
         let reading = thread::Builder::new().name("reader".into()).spawn_scoped(scope, || {
-            let mut rebalances = lease.rebalances();
             let mut last = Instant::now();
             let result = reader.run(&chunk_sender, membership, ends, |num_paused| {
                 let elapsed = last.elapsed();
@@ -163,8 +165,7 @@ fn lead(
                 if num_paused > 0 {
                     metrics.paused_seconds.inc_by(elapsed.as_secs_f64());
                 }
-                metrics.rebalances.inc_by(lease.rebalances() - rebalances);
-                rebalances = lease.rebalances();
+                count_rebalances(membership, metrics);
             });
             // Closed with the thread, so that the operator's thread notices.
             drop(chunk_sender);
@@ -183,9 +184,9 @@ fn lead(
         }
         // Dropped, the channels tell the other threads that nothing more comes and nobody listens.
         drop((compute, chunks));
-        let published = join("publisher", publishing);
+        let published = join("publisher", publishing, health);
         lease.hand_in();
-        let read = join("reader", reading);
+        let read = join("reader", reading, health);
         // A failed publisher is the cause, the others only notice that it is gone.
         published?.or_else(|error| {
             if lease.is_held() {
@@ -210,9 +211,22 @@ fn on_commit(metrics: &Metrics, commit: &Commit, took: Duration) {
     }
 }
 
-/// Waits for a thread; a panic in it is an error here.
-fn join<T>(name: &str, handle: std::io::Result<thread::ScopedJoinHandle<'_, T>>) -> Result<T, RunError> {
+fn count_rebalances(membership: &Membership, metrics: &Metrics) {
+    // Both count from the process's start.
+    metrics.rebalances.inc_by(membership.lease().rebalances() - metrics.rebalances.get());
+}
+
+/// Waits for a thread, which may wait for a broker; a panic in it is an error here.
+fn join<T>(
+    name: &str,
+    handle: std::io::Result<thread::ScopedJoinHandle<'_, T>>,
+    health: &Health,
+) -> Result<T, RunError> {
     let handle =
         handle.map_err(|error| RunError::Thread(format!("the {name} thread could not start: {error}")))?;
+    while !handle.is_finished() {
+        health.beat();
+        thread::sleep(Duration::from_millis(5));
+    }
     handle.join().map_err(|_| RunError::Thread(format!("the {name} thread panicked; please report this")))
 }

@@ -9,7 +9,7 @@ use crate::{
     config::{Config, ThresholdValue},
     kafka::{client::Observed, reader::Chunk},
     metrics::Metrics,
-    model::learner::{Skip, Taken},
+    model::learner::{Skip, Step, Taken},
     operator::{Action, Census, Operator, category_features},
     record::{Event, Reject},
     score::{Realized, Score},
@@ -17,6 +17,8 @@ use crate::{
 
 /// How often gauges that cost a look elsewhere are set.
 const REFRESH: Duration = Duration::from_millis(500);
+/// The lowest log score that the fading mean takes, in nats: about the logarithm of the smallest double.
+const LOG_SCORE_FLOOR: f64 = -745.0;
 /// Rejects of one reason are logged this often at most; the metrics count them all.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Each target takes this share in the fading mean of the log score: about its last 10,000 count.
@@ -110,18 +112,7 @@ impl<'a> Monitor<'a> {
                 Action::Expired => self.metrics.records.expired.inc(),
                 Action::Learned { step, records } => {
                     has_learned = true;
-                    self.metrics.records.learned.inc_by(*records as u64);
-                    self.metrics.updates.loss_nats.set(step.loss_nats);
-                    self.metrics.updates.gradient_norm.set(step.gradient_norm);
-                    match step.taken {
-                        Taken::Whole => self.metrics.updates.taken.inc(),
-                        Taken::Clipped => {
-                            self.metrics.updates.taken.inc();
-                            self.metrics.updates.clipped.inc();
-                        }
-                        Taken::Skipped(Skip::Loss) => self.metrics.updates.skipped_loss.inc(),
-                        Taken::Skipped(Skip::Gradient) => self.metrics.updates.skipped_gradient.inc(),
-                    }
+                    self.learned(step, *records);
                 }
             }
         }
@@ -131,6 +122,20 @@ impl<'a> Monitor<'a> {
         } else {
             self.score += took;
         }
+    }
+
+    fn learned(&self, step: &Step, records: usize) {
+        let updates = &self.metrics.updates;
+        match step.taken {
+            Taken::Skipped(Skip::Loss) => return updates.skipped_loss.inc(),
+            Taken::Skipped(Skip::Gradient) => return updates.skipped_gradient.inc(),
+            Taken::Clipped => updates.clipped.inc(),
+            Taken::Whole => {}
+        }
+        updates.taken.inc();
+        updates.loss_nats.set(step.loss_nats);
+        updates.gradient_norm.set(step.gradient_norm);
+        self.metrics.records.learned.inc_by(records as u64);
     }
 
     /// Logs a reject, each reason at most once an interval: a topic full of bad records must not fill the disk too.
@@ -155,7 +160,8 @@ impl<'a> Monitor<'a> {
         if realized.log_score.is_nan() {
             return;
         }
-        self.metrics.log_score_nats.set(self.log_score.add(realized.log_score));
+        // A target far beyond all others may have a density of 0 in double precision: one is not to blot out the mean.
+        self.metrics.log_score_nats.set(self.log_score.add(realized.log_score.max(LOG_SCORE_FLOOR)));
         self.metrics.observe_pit(realized.pit);
         let (exceed, rest) = score.figures.split_at(self.thresholds.len());
         let mut own = event.thresholds.iter();

@@ -2,13 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, mpsc::TrySendError},
+    thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     config::{Config, InputFormat, OutputFormat},
     density::Density,
+    http::Health,
     kafka::publisher::{Commit, Message, Outbox, Publish},
     model,
     operator::{Action, Positions},
@@ -22,8 +24,13 @@ use crate::{
     },
 };
 
-/// A batch is closed before it passes this, so that it fits `message.max.bytes` (1,000,000 by default).
-const MAX_BATCH_BYTES: usize = 800_000;
+/// A batch is closed when it has reached this. A row has at most `record::MAX_OWN_BYTES` of its event's own and a
+/// few thousand of figures, so that a batch stays below the brokers' default limit of 1,048,588 bytes.
+const MAX_BATCH_BYTES: usize = 700_000;
+const _: () = assert!(MAX_BATCH_BYTES + record::MAX_OWN_BYTES < 1_000_000);
+
+/// How long one wait for room in the outbox lasts; between them the heartbeat goes on.
+const ROOM_WAIT: Duration = Duration::from_millis(5);
 
 /// Why nothing could be put out.
 #[derive(Debug)]
@@ -40,9 +47,35 @@ impl From<EncodeError> for OutputError {
     }
 }
 
-/// Everything that is published, on its way.
-pub struct Outputs {
+/// The way to the publisher.
+struct Way<'a> {
     outbox: Outbox,
+    health: &'a Health,
+    /// Time spent waiting for room.
+    waited: Duration,
+}
+
+impl Way<'_> {
+    /// Hands something to the publisher. While brokers are away there may be no room for long; waiting is life too.
+    fn send(&mut self, mut publish: Publish) -> Result<(), OutputError> {
+        let begun = Instant::now();
+        loop {
+            match self.outbox.try_send(publish) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return Err(OutputError::Closed),
+                Err(TrySendError::Full(refused)) => publish = refused,
+            }
+            thread::sleep(ROOM_WAIT);
+            self.health.beat();
+        }
+        self.waited += begun.elapsed();
+        Ok(())
+    }
+}
+
+/// Everything that is published, on its way.
+pub struct Outputs<'a> {
+    way: Way<'a>,
     scores: Stream<Scored>,
     outcomes: Option<Stream<Outcome>>,
     rejected: Option<Arc<str>>,
@@ -70,12 +103,17 @@ struct Open<R> {
     since: Option<Instant>,
 }
 
-impl Outputs {
+impl<'a> Outputs<'a> {
     /// Outputs as the config has them.
     ///
     /// # Errors
     /// When Arrow refuses the schema.
-    pub fn new(config: &Config, density: &dyn Density, outbox: Outbox) -> Result<Self, EncodeError> {
+    pub fn new(
+        config: &Config,
+        density: &dyn Density,
+        outbox: Outbox,
+        health: &'a Health,
+    ) -> Result<Self, EncodeError> {
         let columns = Columns::new(config);
         let hash = config.hash();
         let model = super::spec::params_description(config, density);
@@ -91,13 +129,14 @@ impl Outputs {
         let scores = RowSchema::scores(&columns, &carry, format, num_params, &provenance);
         let outcomes = RowSchema::outcomes(&columns, &carry, format, &provenance);
         Ok(Self {
-            outbox,
+            way: Way { outbox, health, waited: Duration::ZERO },
             scores: Stream::new(config, &config.output.topic, scores),
             outcomes: config.output.outcomes.as_ref().map(|topic| Stream::new(config, topic, outcomes)),
             rejected: config.output.rejected.as_deref().map(Arc::from),
             input_topic: config.input.topic.clone(),
             input_format: format,
-            uncommitted: false,
+            // The positions that the term starts from: a quiet partition's, too, is then known to the group.
+            uncommitted: true,
             timestamps_ms: Vec::new(),
         })
     }
@@ -110,13 +149,13 @@ impl Outputs {
         self.uncommitted = true;
         match action {
             Action::Score(scored) => {
-                let is_first = self.scores.push(scored, scored.event.partition, &self.outbox)?;
+                let is_first = self.scores.push(scored, scored.event.partition, &mut self.way)?;
                 // One record a batch stands for the others in the latency metric: its first, the oldest.
                 self.timestamps_ms.extend(scored.event.timestamp_ms.filter(|_| is_first));
             }
             Action::Outcome(outcome) => {
                 if let Some(outcomes) = &mut self.outcomes {
-                    outcomes.push(outcome, outcome.event.partition, &self.outbox)?;
+                    outcomes.push(outcome, outcome.event.partition, &mut self.way)?;
                 }
             }
             Action::Reject(reject) => self.reject(reject)?,
@@ -132,9 +171,14 @@ impl Outputs {
             partition: reject.partition,
             key: reject.key.clone(),
             payload: reject.payload.clone(),
-            headers: reject.headers(&self.input_topic, self.input_format),
+            headers: owned(reject.headers(&self.input_topic, self.input_format)),
         };
-        send(&self.outbox, Publish::Message(message))
+        self.way.send(Publish::Message(message))
+    }
+
+    /// Takes the time that was spent waiting for room.
+    pub fn take_waited(&mut self) -> Duration {
+        std::mem::take(&mut self.way.waited)
     }
 
     /// When the oldest open batch is to be closed.
@@ -149,9 +193,9 @@ impl Outputs {
     /// # Errors
     /// When the publisher is gone.
     pub fn close_old(&mut self, now: Instant) -> Result<(), OutputError> {
-        self.scores.close_if(|since, linger| since + linger <= now, &self.outbox)?;
+        self.scores.close_if(|since, linger| since + linger <= now, &mut self.way)?;
         if let Some(outcomes) = &mut self.outcomes {
-            outcomes.close_if(|since, linger| since + linger <= now, &self.outbox)?;
+            outcomes.close_if(|since, linger| since + linger <= now, &mut self.way)?;
         }
         Ok(())
     }
@@ -164,13 +208,13 @@ impl Outputs {
         if !self.uncommitted {
             return Ok(());
         }
-        self.scores.close_if(|_, _| true, &self.outbox)?;
+        self.scores.close_if(|_, _| true, &mut self.way)?;
         if let Some(outcomes) = &mut self.outcomes {
-            outcomes.close_if(|_, _| true, &self.outbox)?;
+            outcomes.close_if(|_, _| true, &mut self.way)?;
         }
         self.uncommitted = false;
         let timestamps_ms = std::mem::take(&mut self.timestamps_ms);
-        send(&self.outbox, Publish::Commit(Commit { positions: positions.clone(), timestamps_ms }))
+        self.way.send(Publish::Commit(Commit { positions: positions.clone(), timestamps_ms }))
     }
 }
 
@@ -191,16 +235,16 @@ impl<R: Row> Stream<R> {
     }
 
     /// Adds a row; whether it opened a batch.
-    fn push(&mut self, row: &R, partition: i32, outbox: &Outbox) -> Result<bool, OutputError> {
+    fn push(&mut self, row: &R, partition: i32, way: &mut Way<'_>) -> Result<bool, OutputError> {
         if let Some(encoder) = &self.json {
             let message = Message {
                 topic: self.topic.clone(),
                 partition,
                 key: row.event().key.clone(),
                 payload: Some(encoder.encode(row).into()),
-                headers: vec![("content-type", json::CONTENT_TYPE.to_owned())],
+                headers: content_type(json::CONTENT_TYPE),
             };
-            send(outbox, Publish::Message(message))?;
+            way.send(Publish::Message(message))?;
             return Ok(true);
         }
         let open = match self.open.entry(partition) {
@@ -213,7 +257,7 @@ impl<R: Row> Stream<R> {
         open.since.get_or_insert_with(Instant::now);
         open.batch.push(row);
         if open.batch.num_rows() >= self.max_rows || open.batch.num_bytes() >= MAX_BATCH_BYTES {
-            open.close(&self.topic, partition, outbox)?;
+            open.close(&self.topic, partition, way)?;
         }
         Ok(opens)
     }
@@ -225,11 +269,11 @@ impl<R: Row> Stream<R> {
     fn close_if(
         &mut self,
         is_due: impl Fn(Instant, Duration) -> bool,
-        outbox: &Outbox,
+        way: &mut Way<'_>,
     ) -> Result<(), OutputError> {
         for (&partition, open) in &mut self.open {
             if open.since.is_some_and(|since| is_due(since, self.linger)) {
-                open.close(&self.topic, partition, outbox)?;
+                open.close(&self.topic, partition, way)?;
             }
         }
         Ok(())
@@ -237,19 +281,23 @@ impl<R: Row> Stream<R> {
 }
 
 impl<R: Row> Open<R> {
-    fn close(&mut self, topic: &Arc<str>, partition: i32, outbox: &Outbox) -> Result<(), OutputError> {
+    fn close(&mut self, topic: &Arc<str>, partition: i32, way: &mut Way<'_>) -> Result<(), OutputError> {
         self.since = None;
         let message = Message {
             topic: topic.clone(),
             partition,
             key: None,
             payload: Some(self.batch.finish()?.into()),
-            headers: vec![("content-type", arrow::CONTENT_TYPE.to_owned())],
+            headers: content_type(arrow::CONTENT_TYPE),
         };
-        send(outbox, Publish::Message(message))
+        way.send(Publish::Message(message))
     }
 }
 
-fn send(outbox: &Outbox, publish: Publish) -> Result<(), OutputError> {
-    outbox.send(publish).map_err(|_| OutputError::Closed)
+fn content_type(value: &str) -> Vec<(String, String)> {
+    owned(vec![("content-type", value.to_owned())])
+}
+
+fn owned(headers: Vec<(&str, String)>) -> Vec<(String, String)> {
+    headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -30,7 +30,7 @@ fn check_reports_what_is_right() {
             "config     ok: 12 features, figures p_gt_15 p_gt_60 p_gt_180 q50 q90 q99 q99_9 es99\n\
              \x20          hash of what changes the numbers: {hash}\n\
              brokers    ok: 1 at {brokers}\n\
-             topics     ok: 2 input partitions\n\
+             topics     ok: 2 input partitions (the right to write shows with the first score)\n\
              group      ok: '{group}' has committed offsets of 0 of 2 partitions\n\
              retention  ok: '{input}' keeps everything\n\
              records    ok: of the last 10, 10 can be scored and 10 hold a target\n",
