@@ -53,6 +53,7 @@ pub struct Observed {
     /// High watermarks by partition, from the client's statistics.
     high_watermarks: Mutex<BTreeMap<i32, i64>>,
     first_error: Mutex<Option<String>>,
+    last_error: Mutex<Option<String>>,
 }
 
 impl Observed {
@@ -60,6 +61,19 @@ impl Observed {
     #[must_use]
     pub fn high_watermarks(&self) -> BTreeMap<i32, i64> {
         lock(&self.high_watermarks).clone()
+    }
+
+    /// Takes note of an error.
+    pub fn record_error(&self, error: impl Into<String>) {
+        let error = error.into();
+        lock(&self.first_error).get_or_insert_with(|| error.clone());
+        *lock(&self.last_error) = Some(error);
+    }
+
+    /// The last error since this was asked before.
+    #[must_use]
+    pub fn take_last_error(&self) -> Option<String> {
+        lock(&self.last_error).take()
     }
 
     /// The first error that the client reported: the cause, where later ones only count brokers that are down.
@@ -96,7 +110,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", %error, reason);
-        lock(&self.observed.first_error).get_or_insert_with(|| reason.to_owned());
+        self.observed.record_error(reason);
     }
 }
 

@@ -325,6 +325,7 @@ impl Reader {
             ) => Err(ReadError::Read { topic, error }),
             _ => {
                 tracing::warn!(%error, "reading is interrupted; going on by itself");
+                self.observed.record_error(error.to_string());
                 Ok(())
             }
         }

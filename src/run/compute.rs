@@ -29,6 +29,7 @@ pub struct Compute<'a> {
     outputs: Outputs<'a>,
     backlog: &'a Backlog,
     monitor: Monitor<'a>,
+    observed: &'a Observed,
     health: &'a Health,
     commit_every: Duration,
     next_commit: Instant,
@@ -51,6 +52,7 @@ impl<'a> Compute<'a> {
             outputs,
             backlog,
             monitor: Monitor::new(config, metrics, observed),
+            observed,
             health,
             commit_every: config.delivery.commit,
             next_commit: Instant::now() + config.delivery.commit,
@@ -85,6 +87,9 @@ impl<'a> Compute<'a> {
             self.keep_time()?;
             self.monitor.put_out(begun.elapsed().saturating_sub(self.outputs.take_waited()));
             self.monitor.refresh(&self.operator);
+            if let Some(error) = self.observed.take_last_error() {
+                self.health.record_error(error);
+            }
         }
         Ok(())
     }
