@@ -10,6 +10,7 @@ use std::{
         Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -160,6 +161,7 @@ impl Cluster {
             .config()
             .set("enable.idempotence", "true") // keeps the order over retries
             .set("linger.ms", "5")
+            .set("message.max.bytes", "100000000") // the topic's limit is the one that counts
             .set("message.timeout.ms", PATIENCE.as_millis().to_string())
             .create_with_context(Deliveries::default())
             .expect("a producer");
@@ -237,9 +239,19 @@ impl Cluster {
         let consumer: BaseConsumer = self.config().set("group.id", group).create().expect("a consumer");
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_range(topic, 0, self.num_partitions(topic) - 1);
-        consumer
-            .committed_offsets(partitions, PATIENCE)
-            .expect("committed offsets")
+        let deadline = Instant::now() + PATIENCE;
+        let committed = loop {
+            match consumer.committed_offsets(partitions.clone(), PATIENCE) {
+                // A broker that has never had a group is still making its topic of offsets.
+                Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotCoordinator))
+                    if Instant::now() < deadline =>
+                {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                result => break result.expect("committed offsets"),
+            }
+        };
+        committed
             .elements()
             .iter()
             .filter_map(|element| match element.offset() {

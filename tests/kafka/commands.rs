@@ -1,6 +1,6 @@
 //! `check` and `peek` on a good setup, and where `run` begins.
 
-use std::{thread, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use serde_json::Value;
 use tailwater::flights;
@@ -125,4 +125,22 @@ fn a_new_group_begins_at_the_end_when_it_is_told_so() {
     let first = places[0].1;
     assert!(first >= 10, "{places:?}");
     assert_eq!(places, (first..first + places.len() as i64).map(|offset| (0, offset)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_group_that_began_at_the_end_goes_on_from_there_in_quiet_partitions_too() {
+    let cluster = Cluster::connect();
+    let setup = Setup::new(&cluster, 2);
+    cluster.produce(&setup.input, [0, 0, 0, 1, 1].map(|partition| Record::new(partition, flight(0))));
+    let process = setup.start(&["input.start=latest"]);
+    let ends = BTreeMap::from([(0, 3), (1, 2)]);
+    process.wait_until("both ends committed", |_| cluster.committed(&setup.group, &setup.input) == ends);
+    process.stop();
+
+    cluster.produce(&setup.input, [0, 1].map(|partition| Record::new(partition, flight(1))));
+    let process = setup.start(&["input.start=latest"]);
+    process.wait_until_scored(2);
+    process.stop();
+    assert_eq!(places(&rows(&cluster, &setup.output)), [(0, 3), (1, 2)]);
+    assert_eq!(cluster.committed(&setup.group, &setup.input), BTreeMap::from([(0, 4), (1, 3)]));
 }

@@ -180,3 +180,22 @@ fn a_committed_offset_out_of_range_ends_the_run_with_the_remedy_and_skips_nothin
     assert_eq!(cluster.committed(&setup.group, &setup.input)[&0], 5_000);
     assert_eq!(cluster.consume(&setup.output), []);
 }
+
+#[test]
+fn a_refused_property_is_told_by_its_name_and_its_value_which_may_be_a_secret_is_not() {
+    let cluster = Cluster::connect();
+    let setup = setup(&cluster);
+    let refused = [
+        ("sasl.pasword", &[r#"kafka.properties."sasl.pasword"="hunter2""#][..]),
+        ("security.protocol", &[r#"kafka.properties."security.protocol"="hunter2""#]),
+    ];
+    for (name, sets) in refused {
+        for subcommand in ["run", "check"] {
+            let finished = setup.finish(&[subcommand], sets);
+            assert!(!format!("{finished:?}").contains("hunter2"), "{finished:?}");
+            let lines = told(&finished, 1);
+            assert_eq!(lines.len(), 1, "{finished:?}");
+            assert!(lines[0].contains(name), "{finished:?}");
+        }
+    }
+}

@@ -13,3 +13,4 @@ mod lifecycle;
 mod partitions;
 mod process;
 mod scores;
+mod sizes;
