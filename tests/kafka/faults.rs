@@ -188,9 +188,16 @@ fn a_refused_property_is_told_by_its_name_and_its_value_which_may_be_a_secret_is
     let refused = [
         ("sasl.pasword", &[r#"kafka.properties."sasl.pasword"="hunter2""#][..]),
         ("security.protocol", &[r#"kafka.properties."security.protocol"="hunter2""#]),
+        (
+            "sasl.mechanism",
+            &[
+                r#"kafka.properties."security.protocol"="sasl_plaintext""#,
+                r#"kafka.properties."sasl.mechanism"="hunter2""#,
+            ],
+        ),
     ];
     for (name, sets) in refused {
-        for subcommand in ["run", "check"] {
+        for subcommand in ["run", "check", "peek"] {
             let finished = setup.finish(&[subcommand], sets);
             assert!(!format!("{finished:?}").contains("hunter2"), "{finished:?}");
             let lines = told(&finished, 1);

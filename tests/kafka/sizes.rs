@@ -86,6 +86,30 @@ fn a_rejected_record_too_large_for_its_topic_arrives_without_its_value_and_stops
 }
 
 #[test]
+fn a_rejected_record_whose_key_is_too_large_for_its_topic_arrives_without_it_and_stops_nothing() {
+    let cluster = Cluster::connect();
+    let setup = setup(&cluster);
+    let flight = || Record::new(0, flight());
+    let tombstone = Record { value: None, ..Record::default() };
+    let large = || noise(1_200_000);
+    let input = [flight(), flight().with_key(large()), flight(), tombstone.with_key(large()), flight()];
+    cluster.produce(&setup.input, input);
+    run_to_the_end(&setup, 5, &[0, 2, 4], &[]);
+
+    let rejected = cluster.consume(&setup.rejected);
+    let mut told: Vec<_> = rejected
+        .iter()
+        .map(|record| {
+            assert_eq!(record.key, None);
+            let reason = record.header("tailwater-reason").unwrap().split(": ").next().unwrap();
+            (record.header("tailwater-offset").unwrap(), reason)
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, [("1", "oversized"), ("3", "empty")]);
+}
+
+#[test]
 fn long_carried_texts_fit_their_batches_and_longer_ones_are_rejected() {
     let cluster = Cluster::connect();
     let setup = setup(&cluster);
