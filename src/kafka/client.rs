@@ -36,12 +36,16 @@ pub fn consumer(kafka: &config::Kafka) -> ClientConfig {
 
 /// Why a client could not be made. librdkafka's own words quote the property's value, which may be a secret.
 #[must_use]
-pub fn creation_error(error: &KafkaError) -> String {
+pub fn creation_error(kafka: &config::Kafka, error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, _, key, _) => {
             format!(
                 "librdkafka knows no property '{key}', or not with this value; check it under [kafka.properties]"
             )
+        }
+        KafkaError::ClientCreation(reason) => {
+            let values = kafka.properties.iter().filter(|(_, value)| !value.0.is_empty());
+            values.fold(reason.clone(), |text, (key, value)| text.replace(&value.0, &format!("({key})")))
         }
         other => other.to_string(),
     }
@@ -135,10 +139,10 @@ mod tests {
     #[test]
     fn a_property_that_is_refused_is_named_without_its_value() {
         for (key, value) in [("sasl.pasword", "hunter2"), ("security.protocol", "hunter2")] {
-            let mut config = ClientConfig::new();
-            config.set(key, value);
-            let Err(error) = config.create_native_config() else { panic!("{key} is refused") };
-            let told = creation_error(&error);
+            let properties = BTreeMap::from([(key.to_owned(), config::Secret(value.to_owned()))]);
+            let kafka = config::Kafka { brokers: "b:9092".into(), group: "g".into(), properties };
+            let Err(error) = base(&kafka).create_native_config() else { panic!("{key} is refused") };
+            let told = creation_error(&kafka, &error);
             assert!(told.contains(key) && !told.contains(value), "{told}");
         }
     }

@@ -117,7 +117,7 @@ pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
     let observed = context.observed.clone();
     let consumer: BaseConsumer<Context> = client::consumer(&config.kafka)
         .create_with_context(context)
-        .map_err(|error| vec![Fault::Client { reason: client::creation_error(&error) }])?;
+        .map_err(|error| vec![Fault::Client { reason: client::creation_error(&config.kafka, &error) }])?;
     let unreachable = |error: &KafkaError| {
         // The client tells what it saw while it is polled.
         let seen = (0..10).find_map(|_| {

@@ -144,13 +144,19 @@ impl Deliveries {
     /// What is left of a rejected record that is too large for its topic: key and headers. A record that nobody
     /// can use must not stop the stream.
     fn cut_down(&self, message: &impl rdkafka::Message) -> Option<Message> {
-        let value = message.payload().filter(|_| Some(message.topic()) == self.rejected.as_deref())?;
+        if Some(message.topic()) != self.rejected.as_deref() {
+            return None;
+        }
         let mut headers: Vec<(String, String)> = Vec::new();
         for header in message.headers().into_iter().flat_map(Headers::iter) {
+            if header.key == VALUE_BYTES_HEADER {
+                return None; // it was cut down before: the topic takes next to nothing
+            }
             let text = String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned();
             headers.push((header.key.to_owned(), text));
         }
-        headers.push((VALUE_BYTES_HEADER.to_owned(), value.len().to_string()));
+        let num_bytes = message.payload().map_or(0, <[u8]>::len);
+        headers.push((VALUE_BYTES_HEADER.to_owned(), num_bytes.to_string()));
         Some(Message {
             topic: message.topic().into(),
             partition: message.partition(),
@@ -215,7 +221,7 @@ impl Publisher {
         }
         let producer = client
             .create_with_context(deliveries)
-            .map_err(|error| PublishError::Client(client::creation_error(&error)))?;
+            .map_err(|error| PublishError::Client(client::creation_error(&config.kafka, &error)))?;
         Ok(Self { producer })
     }
 
@@ -287,10 +293,14 @@ impl Publisher {
         }
     }
 
-    /// Sends again what was too large, cut down.
+    /// Sends again what was too large, cut down, each in a batch of its own: a topic's limit is on the batch.
     fn resend(&self) -> Result<(), PublishError> {
         let cut = std::mem::take(&mut *lock(&self.producer.context().too_large));
-        cut.iter().try_for_each(|message| self.send(message))
+        for message in &cut {
+            self.drain()?;
+            self.send(message)?;
+        }
+        if cut.is_empty() { Ok(()) } else { self.drain() }
     }
 
     fn send(&self, message: &Message) -> Result<(), PublishError> {
@@ -324,8 +334,15 @@ impl Publisher {
 
     /// Waits until everything that was sent is acknowledged, for as long as brokers are away.
     fn flush(&self) -> Result<(), PublishError> {
-        while self.producer.in_flight_count() > 0 || !lock(&self.producer.context().too_large).is_empty() {
+        self.drain()?;
+        while !lock(&self.producer.context().too_large).is_empty() {
             self.resend()?;
+        }
+        Ok(())
+    }
+
+    fn drain(&self) -> Result<(), PublishError> {
+        while self.producer.in_flight_count() > 0 {
             match self.producer.flush(Duration::from_millis(100)) {
                 Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}
                 Err(error) => return Err(PublishError::Delivery { topic: "(any)".into(), error }),

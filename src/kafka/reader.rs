@@ -153,7 +153,7 @@ impl Reader {
         let context = Context { topic: config.input.topic.clone(), observed: observed.clone() };
         let consumer: BaseConsumer<Context> = settings
             .create_with_context(context)
-            .map_err(|error| ReadError::Client(client::creation_error(&error)))?;
+            .map_err(|error| ReadError::Client(client::creation_error(&config.kafka, &error)))?;
         let committed = membership.committed(partitions).map_err(ReadError::Start)?;
         let positions = starting_positions(&consumer, config, &committed).map_err(ReadError::Start)?;
         assign(&consumer, &config.input.topic, &positions).map_err(ReadError::Start)?;

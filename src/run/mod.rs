@@ -109,8 +109,8 @@ fn stand_by_and_lead(
     shutdown: &Shutdown,
 ) -> Result<(), RunError> {
     preflight::inspect(config).map_err(RunError::Preflight)?;
-    let membership =
-        Membership::join(config).map_err(|error| RunError::Join(client::creation_error(&error)))?;
+    let membership = Membership::join(config)
+        .map_err(|error| RunError::Join(client::creation_error(&config.kafka, &error)))?;
     while !shutdown.has_begun() {
         health.set_role(Role::Standby);
         tracing::info!(group = config.kafka.group, topic = config.state.topic, "standing by");
