@@ -22,6 +22,7 @@ use rdkafka::{
 use super::{
     client::{self, lock},
     membership::Membership,
+    reader::remedy as read_remedy,
 };
 use crate::config::Config;
 
@@ -79,23 +80,13 @@ pub enum PublishError {
         error: KafkaError,
     },
     /// The offsets can't be committed, however often it is tried.
-    #[error("the offsets of '{topic}' can't be committed: {error}{}", commit_remedy(.error))]
+    #[error("the offsets of '{topic}' can't be committed: {error}{}", read_remedy(.error))]
     Commit {
         /// The input topic.
         topic: String,
         /// librdkafka's reason.
         error: KafkaError,
     },
-}
-
-fn commit_remedy(error: &KafkaError) -> &'static str {
-    match super::code(error) {
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; give the principal the right to READ it",
-        Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
-            "; give the principal the right to READ the group (kafka.group)"
-        }
-        _ => "",
-    }
 }
 
 fn remedy(error: &KafkaError) -> &'static str {

@@ -93,7 +93,8 @@ pub enum ReadError {
     },
 }
 
-fn remedy(error: &KafkaError) -> &'static str {
+/// What to do about an error of a topic that is read.
+pub(super) fn remedy(error: &KafkaError) -> &'static str {
     match super::code(error) {
         Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; give the principal the right to READ it",
         Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
