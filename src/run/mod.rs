@@ -21,11 +21,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rdkafka::error::RDKafkaErrorCode;
+
 use crate::{
     config::Config,
     density,
     http::{Health, Role},
     kafka::{
+        self,
         backlog::Backlog,
         client,
         membership::Membership,
@@ -49,6 +52,9 @@ use outputs::Outputs;
 /// How long a standby's poll waits; a signal is noticed that late at most.
 const STANDBY_POLL: Duration = Duration::from_millis(50);
 
+/// How long after a term could not begin it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Why a run ended other than by being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -70,6 +76,24 @@ pub enum RunError {
     /// A thread could not be started, or panicked.
     #[error("{0}")]
     Thread(String),
+}
+
+impl RunError {
+    /// Whether it is a broker's absence at the start of a term, which passes: no reason to end a process that ran.
+    fn passes(&self) -> bool {
+        match self {
+            Self::Preflight(faults) => faults.iter().all(|fault| matches!(fault, Fault::Unreachable { .. })),
+            Self::Read(ReadError::Start(error)) => !matches!(
+                kafka::code(error),
+                Some(
+                    RDKafkaErrorCode::TopicAuthorizationFailed
+                        | RDKafkaErrorCode::GroupAuthorizationFailed
+                        | RDKafkaErrorCode::UnknownTopicOrPartition
+                )
+            ),
+            _ => false,
+        }
+    }
 }
 
 /// Asks a run to end: it stops reading, hands in what it has scored, and returns.
@@ -121,10 +145,19 @@ fn stand_by_and_lead(
         }
         if membership.lease().is_held() && !shutdown.has_begun() {
             // Topics may have changed while it stood by.
-            let layout = preflight::inspect(config).map_err(RunError::Preflight)?;
-            let partitions = &layout.input_partitions;
-            tracing::info!(group = config.kafka.group, ?partitions, "leading");
-            lead(config, &membership, partitions, metrics, health, shutdown)?;
+            let term = preflight::inspect(config).map_err(RunError::Preflight).and_then(|layout| {
+                let partitions = &layout.input_partitions;
+                tracing::info!(group = config.kafka.group, ?partitions, "leading");
+                lead(config, &membership, partitions, metrics, health, shutdown)
+            });
+            match term {
+                Err(error) if error.passes() => {
+                    tracing::warn!(%error, "the term of leadership could not begin; trying again");
+                    health.record_error(error);
+                    membership.poll(RETRY).map_err(ReadError::Group)?;
+                }
+                result => result?,
+            }
         }
     }
     Ok(())
