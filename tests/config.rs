@@ -126,3 +126,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_readme_s_config_is_right() {
+    let readme = include_str!("../README.md");
+    let block = readme.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let config = Config::from_parts(block, "README.md", &[], std::iter::empty()).unwrap();
+    assert_eq!(config.input.topic, "flights");
+    assert_eq!(config.features.len(), 3);
+}
