@@ -6,7 +6,10 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext, config::RDKafkaLogLevel, error::KafkaError, statistics::Statistics,
+    ClientConfig, ClientContext,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    error::KafkaError,
+    statistics::Statistics,
 };
 
 use crate::config;
@@ -32,6 +35,25 @@ pub fn consumer(kafka: &config::Kafka) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error");
     client
+}
+
+/// Sets what the user's own properties leave open.
+pub fn set_defaults(client: &mut ClientConfig, kafka: &config::Kafka, defaults: &[(&str, &str)]) {
+    for (key, value) in defaults.iter().filter(|(key, _)| !kafka.properties.contains_key(*key)) {
+        client.set(*key, *value);
+    }
+}
+
+/// Makes a client.
+///
+/// # Errors
+/// What librdkafka refuses, in words without secrets.
+pub fn create<C, T>(client: &ClientConfig, kafka: &config::Kafka, context: C) -> Result<T, String>
+where
+    C: ClientContext,
+    T: FromClientConfigAndContext<C>,
+{
+    client.create_with_context(context).map_err(|error| creation_error(kafka, &error))
 }
 
 /// Why a client could not be made. librdkafka's own words quote the property's value, which may be a secret.
@@ -113,9 +135,14 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, reason);
+        log_error(&error, reason);
         self.observed.record_error(reason);
     }
+}
+
+/// An error of a client as a whole, after which librdkafka tries on by itself.
+pub fn log_error(error: &KafkaError, reason: &str) {
+    tracing::debug!(target: "librdkafka", %error, reason);
 }
 
 /// librdkafka's own words, one level quieter than it says: it reports each lost connection as an error, while it goes

@@ -15,7 +15,7 @@ use rdkafka::{
     ClientConfig, ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    error::{KafkaError, KafkaResult},
 };
 
 use super::client::{self, lock};
@@ -98,7 +98,7 @@ impl ClientContext for Lease {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, reason);
+        client::log_error(&error, reason);
     }
 }
 
@@ -163,18 +163,11 @@ impl Membership {
     pub fn poll(&self, timeout: Duration) -> KafkaResult<()> {
         match self.consumer.poll(timeout) {
             None | Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => match super::code(&error) {
-                Some(
-                    RDKafkaErrorCode::GroupAuthorizationFailed
-                    | RDKafkaErrorCode::TopicAuthorizationFailed
-                    | RDKafkaErrorCode::UnknownTopicOrPartition
-                    | RDKafkaErrorCode::Fatal,
-                ) => Err(error),
-                _ => {
-                    tracing::warn!(%error, "group membership");
-                    Ok(())
-                }
-            },
+            Some(Err(error)) if super::is_final(&error) => Err(error),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "group membership");
+                Ok(())
+            }
         }
     }
 

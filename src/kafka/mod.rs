@@ -25,3 +25,17 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     error.rdkafka_error_code()
 }
+
+/// Whether the brokers refuse for good: trying again can't help before somebody has put something right.
+#[must_use]
+pub fn is_final(error: &KafkaError) -> bool {
+    matches!(
+        code(error),
+        Some(
+            RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::Fatal
+        )
+    )
+}

@@ -115,9 +115,9 @@ struct Named<'a> {
 pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
     let context = Context::default();
     let observed = context.observed.clone();
-    let consumer: BaseConsumer<Context> = client::consumer(&config.kafka)
-        .create_with_context(context)
-        .map_err(|error| vec![Fault::Client { reason: client::creation_error(&config.kafka, &error) }])?;
+    let consumer: BaseConsumer<Context> =
+        client::create(&client::consumer(&config.kafka), &config.kafka, context)
+            .map_err(|reason| vec![Fault::Client { reason }])?;
     let unreachable = |error: &KafkaError| {
         // The client tells what it saw while it is polled.
         let seen = (0..10).find_map(|_| {

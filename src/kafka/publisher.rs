@@ -167,7 +167,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, reason);
+        client::log_error(&error, reason);
     }
 }
 
@@ -193,7 +193,7 @@ impl Publisher {
     /// # Errors
     /// When librdkafka refuses a property.
     pub fn new(config: &Config) -> Result<Self, PublishError> {
-        let mut client = client::base(&config.kafka);
+        let mut settings = client::base(&config.kafka);
         let deliveries = Deliveries { rejected: config.output.rejected.clone(), ..Deliveries::default() };
         let defaults = [
             // The broker's limit is on what is left after compression, so it is for the broker to judge.
@@ -205,14 +205,8 @@ impl Publisher {
             // While brokers are away messages wait; the bounded queue stops the rest. Giving up would lose scores.
             ("message.timeout.ms", "0"),
         ];
-        for (key, value) in defaults {
-            if !config.kafka.properties.contains_key(key) {
-                client.set(key, value);
-            }
-        }
-        let producer = client
-            .create_with_context(deliveries)
-            .map_err(|error| PublishError::Client(client::creation_error(&config.kafka, &error)))?;
+        client::set_defaults(&mut settings, &config.kafka, &defaults);
+        let producer = client::create(&settings, &config.kafka, deliveries).map_err(PublishError::Client)?;
         Ok(Self { producer })
     }
 
@@ -268,19 +262,14 @@ impl Publisher {
         }
         match membership.commit(&commit.positions) {
             Ok(()) => Ok(false),
-            Err(error) => match super::code(&error) {
-                Some(
-                    RDKafkaErrorCode::GroupAuthorizationFailed
-                    | RDKafkaErrorCode::TopicAuthorizationFailed
-                    | RDKafkaErrorCode::UnknownTopicOrPartition
-                    | RDKafkaErrorCode::Fatal,
-                ) => Err(PublishError::Commit { topic: membership.input().to_owned(), error }),
-                // A rebalance under way, a coordinator that moves: it passes, or the lease goes.
-                _ => {
-                    tracing::warn!(%error, "offsets could not be committed; trying again");
-                    Ok(true)
-                }
-            },
+            Err(error) if super::is_final(&error) => {
+                Err(PublishError::Commit { topic: membership.input().to_owned(), error })
+            }
+            // A rebalance under way, a coordinator that moves: it passes, or the lease goes.
+            Err(error) => {
+                tracing::warn!(%error, "offsets could not be committed; trying again");
+                Ok(true)
+            }
         }
     }
 

@@ -144,17 +144,12 @@ impl Reader {
             ("queued.max.messages.kbytes", "16384"),
             ("statistics.interval.ms", "1000"),
         ];
-        for (key, value) in defaults {
-            if !config.kafka.properties.contains_key(key) {
-                settings.set(key, value);
-            }
-        }
+        client::set_defaults(&mut settings, &config.kafka, &defaults);
         settings.set("enable.partition.eof", "true");
         let observed = Arc::new(Observed::default());
         let context = Context { topic: config.input.topic.clone(), observed: observed.clone() };
-        let consumer: BaseConsumer<Context> = settings
-            .create_with_context(context)
-            .map_err(|error| ReadError::Client(client::creation_error(&config.kafka, &error)))?;
+        let consumer: BaseConsumer<Context> =
+            client::create(&settings, &config.kafka, context).map_err(ReadError::Client)?;
         let committed = membership.committed(partitions).map_err(ReadError::Start)?;
         let positions = starting_positions(&consumer, config, &committed).map_err(ReadError::Start)?;
         assign(&consumer, &config.input.topic, &positions).map_err(ReadError::Start)?;
@@ -316,14 +311,10 @@ impl Reader {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 Err(ReadError::OffsetOutOfRange { topic, group })
             }
-            Some(
-                RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::Fatal,
-            ) => Err(ReadError::Read { topic, error }),
+            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition) => {
+                Err(ReadError::Read { topic, error })
+            }
+            _ if super::is_final(&error) => Err(ReadError::Read { topic, error }),
             _ => {
                 tracing::warn!(%error, "reading is interrupted; going on by itself");
                 self.observed.record_error(error.to_string());

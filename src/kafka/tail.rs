@@ -35,9 +35,8 @@ impl Tail {
     pub fn new(kafka: &config::Kafka, topic: &str, num_messages: i64) -> KafkaResult<Self> {
         let mut settings = client::consumer(kafka);
         settings.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
-        let consumer: BaseConsumer<Context> = settings
-            .create_with_context(Context::default())
-            .map_err(|error| KafkaError::ClientCreation(client::creation_error(kafka, &error)))?;
+        let consumer: BaseConsumer<Context> =
+            client::create(&settings, kafka, Context::default()).map_err(KafkaError::ClientCreation)?;
         let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
         let mut assignment = TopicPartitionList::new();
         let mut unfinished = BTreeMap::new();

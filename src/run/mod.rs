@@ -21,8 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::error::RDKafkaErrorCode;
-
 use crate::{
     config::Config,
     density,
@@ -83,14 +81,7 @@ impl RunError {
     fn passes(&self) -> bool {
         match self {
             Self::Preflight(faults) => faults.iter().all(|fault| matches!(fault, Fault::Unreachable { .. })),
-            Self::Read(ReadError::Start(error)) => !matches!(
-                kafka::code(error),
-                Some(
-                    RDKafkaErrorCode::TopicAuthorizationFailed
-                        | RDKafkaErrorCode::GroupAuthorizationFailed
-                        | RDKafkaErrorCode::UnknownTopicOrPartition
-                )
-            ),
+            Self::Read(ReadError::Start(error)) => !kafka::is_final(error),
             _ => false,
         }
     }
