@@ -1,9 +1,9 @@
 //! Checks across keys.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Config, FlowKind,
+    Config, FlowKind, Guarantee,
     error::{Errors, Origin},
     tree::{Node, Table, Value},
 };
@@ -22,13 +22,7 @@ pub(super) fn check(config: &Config, tree: &Table, errors: &mut Errors) {
             "needs an \"affine\" layer, since nothing else carries location and scale",
         );
     }
-    if !config.learn.enabled {
-        check.report(
-            "learn.enabled",
-            &[],
-            "needs a saved model to score with, which this version can't load; remove it",
-        );
-    }
+    delivery(config, &mut check);
 }
 
 struct Checker<'a> {
@@ -126,5 +120,36 @@ fn columns(config: &Config, check: &mut Checker<'_>) {
                 taken.insert(name.to_lowercase(), format!("{key}[{i}]"));
             }
         }
+    }
+}
+
+/// A transaction lives between its first record and delivery.timeout.
+fn delivery(config: &Config, check: &mut Checker<'_>) {
+    /// Below it a busy broker, or a pause of the machine, would end transactions that are well.
+    const SHORTEST: Duration = Duration::from_secs(1);
+    /// What brokers allow unless transaction.max.timeout.ms says otherwise.
+    const LONGEST: Duration = Duration::from_secs(15 * 60);
+    let delivery = &config.delivery;
+    if delivery.timeout < SHORTEST {
+        check.report(
+            "delivery.timeout",
+            &[],
+            "must be at least 1s, or a slow moment would abort transactions; raise it, or remove it for 10s",
+        );
+    } else if delivery.timeout > LONGEST {
+        check.report(
+            "delivery.timeout",
+            &[],
+            "must be at most 15m, which is what brokers allow (transaction.max.timeout.ms); lower it, or remove it \
+             for 10s",
+        );
+    }
+    if delivery.guarantee == Guarantee::ExactlyOnce && delivery.commit >= delivery.timeout {
+        check.report(
+            "delivery.commit",
+            &["delivery.timeout", "delivery.guarantee"],
+            "must be shorter than delivery.timeout, by which brokers abort a transaction that is not committed; lower \
+             it, or raise delivery.timeout",
+        );
     }
 }

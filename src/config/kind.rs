@@ -1,6 +1,8 @@
 //! The kinds of values: what each must be, and how it is read.
 
-use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{
+    collections::BTreeMap, fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration,
+};
 
 use super::{
     duration,
@@ -179,6 +181,13 @@ pub(super) fn field() -> Kind<FieldPath> {
 /// A duration above zero.
 pub(super) fn duration() -> Kind<Duration> {
     Kind::plain("a duration above zero, in us, ms, s, m, h or d", |node| duration::parse(node.text()?))
+}
+
+/// A file or a directory.
+pub(super) fn path() -> Kind<PathBuf> {
+    Kind::plain("a path that is not empty", |node| {
+        node.text().filter(|text| !text.trim().is_empty()).map(PathBuf::from)
+    })
 }
 
 /// An address to listen on.
@@ -376,7 +385,7 @@ fn secret_of(node: &Node, variables: &Variables) -> Option<Result<String, String
 }
 
 /// Properties that tailwater sets by itself, and where to say it instead.
-const OWN_PROPERTIES: [(&str, &str); 9] = [
+const OWN_PROPERTIES: [(&str, &str); 10] = [
     ("auto.offset.reset", "say it with input.start"),
     ("bootstrap.servers", "say it with kafka.brokers"),
     ("enable.auto.commit", "offsets are committed only after the scores were acknowledged"),
@@ -385,6 +394,7 @@ const OWN_PROPERTIES: [(&str, &str); 9] = [
     ("group.id", "say it with kafka.group"),
     ("isolation.level", "records of aborted transactions must never be learned"),
     ("metadata.broker.list", "say it with kafka.brokers"),
+    ("transaction.timeout.ms", "say it with delivery.timeout"),
     ("transactional.id", "it is made from kafka.group"),
 ];
 

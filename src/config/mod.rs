@@ -23,8 +23,9 @@ pub use error::{ConfigError, ConfigErrors, Origin};
 pub use reference::reference;
 pub use sections::{Admin, Delivery, Input, Kafka, Learn, Model, Output, Score, State, Target};
 pub use types::{
-    Activation, Feature, FeatureKind, FieldPath, FlowKind, InputFormat, ModelKind, Noise, NotAStart,
-    OptimizerKind, OutputFormat, Secret, Start, Threshold, ThresholdValue, TimeField, TimeUnit, Transform,
+    Activation, Feature, FeatureKind, FieldPath, FlowKind, Guarantee, InputFormat, ModelKind, Noise,
+    NotAStart, OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Threshold, ThresholdValue, TimeField,
+    TimeUnit, Transform,
 };
 
 use error::Errors;
@@ -53,7 +54,7 @@ pub struct Config {
     pub output: Output,
     /// The state, and who leads.
     pub state: State,
-    /// Commits and shutdown.
+    /// How often a record counts, commits and shutdown.
     pub delivery: Delivery,
     /// Health, metrics and status.
     pub admin: Admin,

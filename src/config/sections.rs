@@ -1,6 +1,6 @@
 //! The sections of the configuration, each of their keys listed once.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     kind::{self, Kind},
@@ -10,8 +10,8 @@ use super::{
         Section, TableReader, section,
     },
     types::{
-        Activation, FieldPath, FlowKind, InputFormat, ModelKind, Noise, OptimizerKind, OutputFormat, Secret,
-        Start, Threshold, TimeField,
+        Activation, FieldPath, FlowKind, Guarantee, InputFormat, ModelKind, Noise, OnMismatch, OptimizerKind,
+        OutputFormat, Secret, Start, Threshold, TimeField,
     },
 };
 
@@ -108,7 +108,7 @@ const ACTIVATIONS: &[(&str, Activation)] = &[
 section! {
     /// How the model learns.
     Learn "learn" {
-        /// With false, the model scores as it stands.
+        /// With false, nothing is learned: the saved model, or that of state.initial, scores as it stands.
         enabled: bool = Default("true"), kind::flag();
         /// Labelled records to one mini-batch.
         batch: usize = Default("128"), kind::whole(1..=65_536);
@@ -188,54 +188,44 @@ section! {
 section! {
     /// The state, and who leads.
     State "state" {
-        /// The topic, of one partition, whose assignment decides who leads.
+        /// The topic, of one partition and compacted, whose assignment decides who leads. It holds the saved state and how
+        /// far the group has come.
         topic: String = Derived("`kafka.group` with `-state` behind it", "\"flight-delays-state\""), kind::topic();
+        /// Snapshots are kept in this directory instead of in state.topic, which still decides who leads and holds how far
+        /// the group has come: every process of the group needs the same directory.
+        dir: Option<PathBuf> = Optional("\"/var/lib/tailwater\""), kind::path().or_nothing();
+        /// How often the state is saved.
+        interval: Duration = Default("\"10s\""), kind::duration();
+        /// Where the config, the group's offsets or the input no longer fit the saved state: "fail" ends the process with
+        /// the remedy, "fresh" begins a new model, of a new epoch, at the group's offsets.
+        on_mismatch: OnMismatch = Default("\"fail\""), kind::choice(ON_MISMATCH, &[]);
+        /// The file that a group without state starts from, as `tailwater state export` or a replay wrote it.
+        initial: Option<PathBuf> = Optional("\"history.state\""), kind::path().or_nothing();
     }
-    later {
-        LaterKey {
-            name: "dir",
-            only: None,
-            doc: "A directory that holds the state instead of a topic.",
-            instead: "remove it; no state is saved yet",
-        },
-        LaterKey {
-            name: "initial",
-            only: None,
-            doc: "A file that a group without state starts from.",
-            instead: "remove it; a group starts with a fresh model",
-        },
-        LaterKey {
-            name: "on_mismatch",
-            only: None,
-            doc: "What to do when the config no longer fits the state.",
-            instead: "remove it; no state is saved yet",
-        },
-        LaterKey {
-            name: "interval",
-            only: None,
-            doc: "How often the state is saved.",
-            instead: "remove it; no state is saved yet",
-        },
-    }
+    later {}
 }
 
+const ON_MISMATCH: &[(&str, OnMismatch)] = &[("fail", OnMismatch::Fail), ("fresh", OnMismatch::Fresh)];
+
 section! {
-    /// Commits and shutdown.
+    /// How often a record counts, commits and shutdown.
     Delivery "delivery" {
-        /// How often consumed offsets are committed, after their scores were acknowledged.
+        /// With "exactly-once", scores, offsets and state are committed together in one transaction, and a restart gives no
+        /// score twice; with "at-least-once", records after the last commit are scored again.
+        guarantee: Guarantee = Default("\"exactly-once\""), kind::choice(GUARANTEES, &[]);
+        /// How often what was scored is committed, after it was acknowledged.
         commit: Duration = Default("\"200ms\""), kind::duration();
+        /// The brokers abort a transaction that is not committed by then (transaction.timeout.ms), and readers of committed
+        /// records wait that long for one that a crash left open. From 1s to 15m, and longer than delivery.commit.
+        timeout: Duration = Default("\"10s\""), kind::duration();
         /// How long a shutdown may take before it is forced.
         drain: Duration = Default("\"30s\""), kind::duration();
     }
-    later {
-        LaterKey {
-            name: "guarantee",
-            only: Some("\"at-least-once\""),
-            doc: "How often a record counts: at-least-once now, exactly-once later.",
-            instead: "use \"at-least-once\", or remove it",
-        },
-    }
+    later {}
 }
+
+const GUARANTEES: &[(&str, Guarantee)] =
+    &[("exactly-once", Guarantee::ExactlyOnce), ("at-least-once", Guarantee::AtLeastOnce)];
 
 section! {
     /// Health, metrics and status over HTTP.

@@ -46,11 +46,21 @@ fn what_is_not_said_has_the_default_of_the_contract() {
     assert_eq!(config.score.quantiles, [0.5, 0.9, 0.99, 0.999]);
     assert_eq!((config.output.rows, config.output.linger), (512, Duration::from_millis(20)));
     assert_eq!((config.output.outcomes, config.output.rejected), (None, None));
-    assert_eq!(config.state.topic, "g-state");
-    assert_eq!(
-        config.delivery,
-        Delivery { commit: Duration::from_millis(200), drain: Duration::from_secs(30) }
-    );
+    let state = State {
+        topic: "g-state".into(),
+        dir: None,
+        interval: Duration::from_secs(10),
+        on_mismatch: OnMismatch::Fail,
+        initial: None,
+    };
+    assert_eq!(config.state, state);
+    let delivery = Delivery {
+        guarantee: Guarantee::ExactlyOnce,
+        commit: Duration::from_millis(200),
+        timeout: Duration::from_secs(10),
+        drain: Duration::from_secs(30),
+    };
+    assert_eq!(config.delivery, delivery);
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9464");
 }
 

@@ -221,3 +221,21 @@ pub enum OutputFormat {
     /// One event a message.
     Json,
 }
+
+/// What happens where something no longer fits the saved state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMismatch {
+    /// The process ends with the remedy.
+    Fail,
+    /// A new model begins, of a new epoch, at the group's offsets.
+    Fresh,
+}
+
+/// How often a record counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Scores, offsets and state are committed in one transaction.
+    ExactlyOnce,
+    /// Offsets are committed after their scores were acknowledged; records after the last commit are scored again.
+    AtLeastOnce,
+}

@@ -92,8 +92,19 @@ fn config(format: InputFormat) -> Config {
             outcomes: None,
             rejected: None,
         },
-        state: config::State { topic: "s".into() },
-        delivery: config::Delivery { commit: Duration::from_millis(200), drain: Duration::from_secs(30) },
+        state: config::State {
+            topic: "s".into(),
+            dir: None,
+            interval: Duration::from_secs(10),
+            on_mismatch: config::OnMismatch::Fail,
+            initial: None,
+        },
+        delivery: config::Delivery {
+            guarantee: config::Guarantee::ExactlyOnce,
+            commit: Duration::from_millis(200),
+            timeout: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
+        },
         admin: config::Admin { listen: "127.0.0.1:9464".parse().unwrap() },
     }
 }
