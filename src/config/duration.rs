@@ -28,6 +28,16 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     (!total.is_zero() && total <= MAX).then_some(total)
 }
 
+/// Writes a duration with the largest unit that it is a whole number of: `"20ms"`, `"90m"` or `"1d"`.
+pub(super) fn written(duration: Duration) -> String {
+    const UNITS_US: [(&str, u128); 5] =
+        [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)];
+    let us = duration.as_micros();
+    let (unit, unit_us) =
+        UNITS_US.into_iter().find(|(_, unit_us)| us.is_multiple_of(*unit_us)).unwrap_or(("us", 1));
+    format!("{}{unit}", us / unit_us)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +48,17 @@ mod tests {
         assert_eq!(parse("1h30m"), Some(Duration::from_secs(5_400)));
         assert_eq!(parse("1h 30m"), Some(Duration::from_secs(5_400)));
         assert_eq!(parse("7d"), Some(Duration::from_secs(7 * 86_400)));
+    }
+
+    #[test]
+    fn a_duration_is_written_in_one_unit_and_reads_as_itself() {
+        let written = |text| super::written(parse(text).unwrap_or_default());
+        for (text, expected) in
+            [("1h30m", "90m"), ("24h", "1d"), ("1500 ms", "1500ms"), ("60s", "1m"), ("7us", "7us")]
+        {
+            assert_eq!(written(text), expected);
+            assert_eq!(parse(expected), parse(text));
+        }
     }
 
     #[test]

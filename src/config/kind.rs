@@ -1,4 +1,4 @@
-//! The kinds of values: what each must be, and how it is read.
+//! The kinds of values: what each must be, how it is read, and how it is written.
 
 use std::{
     collections::BTreeMap, fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration,
@@ -19,69 +19,112 @@ use crate::score::columns;
 /// How a value is read: `None` means that it was wrong and that the place has been told.
 type Read<T> = Box<dyn Fn(&Node, &mut Place<'_, '_>) -> Option<T>>;
 
-/// What a value must be, and how it is read.
+/// How a value is written: in one form, in whichever it was read.
+type Write<T> = Box<dyn Fn(&T) -> Value>;
+
+/// What a value must be, how it is read, and how it is written.
 pub(super) struct Kind<T> {
     /// Completes "must be …".
     pub what: String,
     read: Read<T>,
+    write: Write<T>,
 }
 
 impl<T: 'static> Kind<T> {
     /// A kind that reports what is wrong by itself.
-    fn new(what: impl Into<String>, read: impl Fn(&Node, &mut Place<'_, '_>) -> Option<T> + 'static) -> Self {
-        Self { what: what.into(), read: Box::new(read) }
+    fn new(
+        what: impl Into<String>,
+        read: impl Fn(&Node, &mut Place<'_, '_>) -> Option<T> + 'static,
+        write: impl Fn(&T) -> Value + 'static,
+    ) -> Self {
+        Self { what: what.into(), read: Box::new(read), write: Box::new(write) }
     }
 
     /// A kind whose every fault is told by what it must be.
-    fn plain(what: impl Into<String>, read: impl Fn(&Node) -> Option<T> + 'static) -> Self {
+    fn plain(
+        what: impl Into<String>,
+        read: impl Fn(&Node) -> Option<T> + 'static,
+        write: impl Fn(&T) -> Value + 'static,
+    ) -> Self {
         let what = what.into();
         let must = what.clone();
-        Self::new(what, move |node, place| read(node).or_else(|| place.must_be(node, &must)))
+        Self::new(what, move |node, place| read(node).or_else(|| place.must_be(node, &must)), write)
     }
 
     /// The same for a kind that says itself what would be right, so that no example is needed.
-    fn clear(what: impl Into<String>, read: impl Fn(&Node) -> Option<T> + 'static) -> Self {
+    fn clear(
+        what: impl Into<String>,
+        read: impl Fn(&Node) -> Option<T> + 'static,
+        write: impl Fn(&T) -> Value + 'static,
+    ) -> Self {
         let what = what.into();
         let problem = format!("must be {what}");
-        Self::new(what, move |node, place| read(node).or_else(|| place.wrong(node, problem.as_str())))
+        Self::new(what, move |node, place| read(node).or_else(|| place.wrong(node, problem.as_str())), write)
     }
 
     pub fn read(&self, node: &Node, place: &mut Place<'_, '_>) -> Option<T> {
         (self.read)(node, place)
     }
 
+    /// A value as TOML, in the same form for every way in which it may have been written.
+    pub fn write(&self, value: &T) -> Value {
+        (self.write)(value)
+    }
+
     /// The same, or nothing.
     pub fn or_nothing(self) -> Kind<Option<T>> {
-        Kind::new(self.what, move |node, place| match node.value {
-            Value::Absent => Some(None),
-            _ => (self.read)(node, place).map(Some),
-        })
+        let (read, write) = (self.read, self.write);
+        Kind::new(
+            self.what,
+            move |node, place| match node.value {
+                Value::Absent => Some(None),
+                _ => read(node, place).map(Some),
+            },
+            move |value| value.as_ref().map_or(Value::Absent, &write),
+        )
     }
+}
+
+/// What is written in place of a value that may be a secret.
+fn hidden() -> Value {
+    Value::Text("***".to_owned())
+}
+
+fn written<T: Display + ?Sized>(text: &T) -> Value {
+    Value::Text(text.to_string())
 }
 
 /// `true` or `false`.
 pub(super) fn flag() -> Kind<bool> {
-    Kind::clear("true or false", |node| match node.value {
-        Value::Bool(value) => Some(value),
-        _ => None,
-    })
+    Kind::clear(
+        "true or false",
+        |node| match node.value {
+            Value::Bool(value) => Some(value),
+            _ => None,
+        },
+        |&value| Value::Bool(value),
+    )
 }
 
 /// A whole number within bounds.
-pub(super) fn whole<T: TryFrom<i64> + 'static>(range: RangeInclusive<i64>) -> Kind<T> {
+pub(super) fn whole<T: Copy + TryFrom<i64> + TryInto<i64> + 'static>(range: RangeInclusive<i64>) -> Kind<T> {
     let what = match *range.end() {
         i64::MAX => format!("a whole number of at least {}", range.start()),
         end => format!("a whole number from {} to {end}", range.start()),
     };
-    Kind::plain(what, move |node| match node.value {
-        Value::Integer(value) if range.contains(&value) => T::try_from(value).ok(),
-        _ => None,
-    })
+    Kind::plain(
+        what,
+        move |node| match node.value {
+            Value::Integer(value) if range.contains(&value) => T::try_from(value).ok(),
+            _ => None,
+        },
+        |&value| Value::Integer(value.try_into().unwrap_or(i64::MAX)), // what was read fits
+    )
 }
 
 /// A number for which `holds`, which must be false for NaN.
 pub(super) fn number(what: &'static str, holds: impl Fn(f64) -> bool + 'static) -> Kind<f64> {
-    Kind::plain(what, move |node| as_number(node).filter(|&value| holds(value)))
+    Kind::plain(what, move |node| as_number(node).filter(|&value| holds(value)), |&value| Value::Float(value))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a whole number is written for a number where it is small")]
@@ -94,7 +137,7 @@ fn as_number(node: &Node) -> Option<f64> {
 }
 
 /// One of some names; names of later versions are refused with what to do.
-pub(super) fn choice<T: Copy + 'static>(
+pub(super) fn choice<T: Copy + PartialEq + 'static>(
     now: &'static [(&'static str, T)],
     later: &'static [&'static str],
 ) -> Kind<T> {
@@ -105,7 +148,7 @@ pub(super) fn choice<T: Copy + 'static>(
         [] => what,
         _ => format!("{what} (not yet: {})", later.join(", ")),
     };
-    Kind::new(in_reference, move |node, place| {
+    let read = move |node: &Node, place: &mut Place<'_, '_>| {
         let text = node.text();
         if let Some((_, value)) = now.iter().find(|(name, _)| Some(*name) == text) {
             return Some(*value);
@@ -116,7 +159,9 @@ pub(super) fn choice<T: Copy + 'static>(
             }
             _ => place.wrong(node, format!("must be {must}")),
         }
-    })
+    };
+    let name_of = |value: &T| now.iter().find(|(_, named)| named == value).map(|(name, _)| name);
+    Kind::new(in_reference, read, move |value| name_of(value).map_or(Value::Absent, written))
 }
 
 /// `a`, `a or b`, `a, b or c`.
@@ -146,53 +191,59 @@ pub(super) fn list<T: 'static>(
     };
     let what = format!("a list of {count} {items}, each {}", item.what);
     let must = format!("a list of {count} {items}");
-    Kind::new(what, move |node, place| {
+    let Kind { read: read_item, write: write_item, .. } = item;
+    let read = move |node: &Node, place: &mut Place<'_, '_>| {
         let nodes = match &node.value {
             Value::Array(nodes) if lengths.contains(&nodes.len()) => nodes,
             _ => return place.must_be(node, &must),
         };
         // Reads them all before it gives up, so that every wrong item is told.
         let read =
-            nodes.iter().enumerate().map(|(i, node)| item.read(node, &mut place.part(&format!("[{i}]"))));
+            nodes.iter().enumerate().map(|(i, node)| read_item(node, &mut place.part(&format!("[{i}]"))));
         read.collect::<Vec<_>>().into_iter().collect()
-    })
+    };
+    Kind::new(what, read, move |items: &Vec<T>| Value::array(items.iter().map(&write_item)))
 }
 
 /// A name that Kafka takes for a topic.
 pub(super) fn topic() -> Kind<String> {
-    Kind::plain("a topic's name: 1 to 249 of a-z, A-Z, 0-9, dot, _ and -", |node| {
+    let read = |node: &Node| {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let name = node.text()?;
         let fits = (1..=249).contains(&name.len()) && name.chars().all(legal) && !matches!(name, "." | "..");
         fits.then(|| name.to_owned())
-    })
+    };
+    Kind::plain("a topic's name: 1 to 249 of a-z, A-Z, 0-9, dot, _ and -", read, written)
 }
 
 /// A text that is not empty.
 pub(super) fn text(what: &'static str) -> Kind<String> {
-    Kind::plain(what, |node| node.text().filter(|text| !text.trim().is_empty()).map(str::to_owned))
+    Kind::plain(what, |node| node.text().filter(|text| !text.trim().is_empty()).map(str::to_owned), written)
 }
 
 /// A field of the input's records.
 pub(super) fn field() -> Kind<FieldPath> {
-    Kind::plain("a field's name, dotted where it is nested", |node| FieldPath::parse(node.text()?))
+    Kind::plain("a field's name, dotted where it is nested", |node| FieldPath::parse(node.text()?), written)
 }
 
 /// A duration above zero.
 pub(super) fn duration() -> Kind<Duration> {
-    Kind::plain("a duration above zero, in us, ms, s, m, h or d", |node| duration::parse(node.text()?))
+    Kind::plain(
+        "a duration above zero, in us, ms, s, m, h or d",
+        |node| duration::parse(node.text()?),
+        |&value| written(&duration::written(value)),
+    )
 }
 
 /// A file or a directory.
 pub(super) fn path() -> Kind<PathBuf> {
-    Kind::plain("a path that is not empty", |node| {
-        node.text().filter(|text| !text.trim().is_empty()).map(PathBuf::from)
-    })
+    let read = |node: &Node| node.text().filter(|text| !text.trim().is_empty()).map(PathBuf::from);
+    Kind::plain("a path that is not empty", read, |path| written(&path.display()))
 }
 
 /// An address to listen on.
 pub(super) fn address() -> Kind<SocketAddr> {
-    Kind::plain("an IP address with a port", |node| node.text()?.parse().ok())
+    Kind::plain("an IP address with a port", |node| node.text()?.parse().ok(), written)
 }
 
 /// Where to begin.
@@ -203,6 +254,7 @@ pub(super) fn start() -> Kind<Start> {
             Value::Time(time) => time.parse().ok(),
             _ => node.text()?.parse().ok(),
         },
+        written,
     )
 }
 
@@ -215,7 +267,7 @@ pub(super) fn time_field() -> Kind<TimeField> {
         ("ns", TimeUnit::Nanos),
     ];
     let what = "a field's name, or with a unit { field = \"sent_at\", unit = \"ms\" }";
-    Kind::new(what, move |node, place| {
+    let read = move |node: &Node, place: &mut Place<'_, '_>| {
         if let Value::Table(table) = &node.value {
             let mut reader = TableReader::within(table, node, place);
             let path = reader.take("field", Presence::Required("\"sent_at\""), &field());
@@ -227,13 +279,17 @@ pub(super) fn time_field() -> Kind<TimeField> {
             Some(path) => Some(TimeField { path, unit: TimeUnit::Auto }),
             None => place.must_be(node, what),
         }
+    };
+    Kind::new(what, read, |time: &TimeField| match UNITS.iter().find(|(_, unit)| *unit == time.unit) {
+        Some((unit, _)) => Value::table([("field", written(&time.path)), ("unit", written(unit))]),
+        None => written(&time.path),
     })
 }
 
 /// Noise regularisation.
 pub(super) fn noise() -> Kind<Noise> {
     let what = "\"auto\", \"off\" or { x = 0.1, y = 0.1 }, in standard deviations";
-    Kind::new(what, move |node, place| match (node.text(), &node.value) {
+    let read = move |node: &Node, place: &mut Place<'_, '_>| match (node.text(), &node.value) {
         (_, Value::Table(table)) => {
             let deviation = number("a number of at least 0", |value| value >= 0.0 && value.is_finite());
             let mut reader = TableReader::within(table, node, place);
@@ -245,6 +301,11 @@ pub(super) fn noise() -> Kind<Noise> {
         (Some("auto"), _) => Some(Noise::Auto),
         (Some("off"), _) => Some(Noise::Off),
         _ => place.must_be(node, what),
+    };
+    Kind::new(what, read, |noise| match *noise {
+        Noise::Auto => written("auto"),
+        Noise::Off => written("off"),
+        Noise::Fixed { x, y } => Value::table([("x", Value::Float(x)), ("y", Value::Float(y))]),
     })
 }
 
@@ -266,7 +327,7 @@ pub(super) fn threshold() -> Kind<Threshold> {
             Some(Threshold { name: columns::field(&path), value: ThresholdValue::Field(path) })
         }
     };
-    Kind::new(what, move |node, place| {
+    let read = move |node: &Node, place: &mut Place<'_, '_>| {
         let threshold = match &node.value {
             Value::Table(table) => match table.0.as_slice() {
                 [(name, inner)] if is_column_suffix(name) => {
@@ -283,6 +344,13 @@ pub(super) fn threshold() -> Kind<Threshold> {
             _ => unnamed(node),
         };
         threshold.or_else(|| place.must_be(node, what))
+    };
+    Kind::new(what, read, |threshold: &Threshold| {
+        let (unnamed, value) = match &threshold.value {
+            ThresholdValue::Constant(value) => (columns::number(*value), Value::Float(*value)),
+            ThresholdValue::Field(path) => (columns::field(path), written(path)),
+        };
+        if threshold.name == unnamed { value } else { Value::table([(threshold.name.as_str(), value)]) }
     })
 }
 
@@ -293,7 +361,7 @@ fn is_column_suffix(name: &str) -> bool {
 /// The features: the one table whose keys are the user's.
 pub(super) fn features() -> Kind<Vec<Feature>> {
     let what = "a table of features, each \"number\", \"category\" or a table with its kind";
-    Kind::new(what, move |node, place| match &node.value {
+    let read = move |node: &Node, place: &mut Place<'_, '_>| match &node.value {
         Value::Table(table) if !table.0.is_empty() => {
             let read =
                 table.0.iter().map(|(name, node)| feature(name, node, &mut place.part(&format!(".{name}"))));
@@ -301,18 +369,21 @@ pub(super) fn features() -> Kind<Vec<Feature>> {
             Some(read.flatten().collect())
         }
         _ => place.must_be(node, what),
-    })
+    };
+    let write = |feature: &Feature| (feature.name.clone(), write_feature(feature));
+    Kind::new(what, read, move |features: &Vec<Feature>| Value::table(features.iter().map(write)))
 }
 
 /// How many values a category's vocabulary holds where nothing is said.
 const CATEGORY_SIZE: &str = "64";
 
+const TRANSFORMS: &[(&str, Transform)] =
+    &[("log1p", Transform::Log1p), ("sqrt", Transform::Sqrt), ("log", Transform::Log)];
+
 fn feature(name: &str, node: &Node, place: &mut Place<'_, '_>) -> Option<Feature> {
     const MUST: &str =
         "\"number\", \"category\" or a table with its kind, such as { kind = \"cycle\", period = 24 }";
     const KINDS: [&str; 3] = ["number", "category", "cycle"];
-    const TRANSFORMS: &[(&str, Transform)] =
-        &[("log1p", Transform::Log1p), ("sqrt", Transform::Sqrt), ("log", Transform::Log)];
     let Some(own_path) = FieldPath::parse(name) else {
         return place.wrong(node, "a feature's name must be that of a field, dotted where it is nested");
     };
@@ -365,15 +436,34 @@ fn feature(name: &str, node: &Node, place: &mut Place<'_, '_>) -> Option<Feature
     Some(Feature { name: name.to_owned(), path: path.unwrap_or(own_path), kind })
 }
 
+/// A feature with all that its kind says, its defaults too: a later version may have others.
+fn write_feature(feature: &Feature) -> Value {
+    let (kind, detail) = match &feature.kind {
+        FeatureKind::Number { transform } => {
+            ("number", ("transform", choice(TRANSFORMS, &[]).or_nothing().write(transform)))
+        }
+        FeatureKind::Cycle { period } => ("cycle", ("period", Value::Float(*period))),
+        FeatureKind::Category { size } => ("category", ("size", whole(1..=4096).write(size))),
+    };
+    let path = match feature.path.to_string() {
+        path if path == feature.name => Value::Absent,
+        path => Value::Text(path),
+    };
+    let details = [detail, ("path", path)].into_iter().filter(|(_, value)| !matches!(value, Value::Absent));
+    match details.collect::<Vec<_>>() {
+        details if details.is_empty() => written(kind),
+        details => Value::table([("kind", written(kind))].into_iter().chain(details)),
+    }
+}
+
 /// A text into which variables and files bring secrets.
 pub(super) fn secret_text(what: &'static str) -> Kind<String> {
-    Kind::new(format!("{what}; `${{VARIABLE}}` and {{ file = \"…\" }} are read"), move |node, place| {
-        match secret_of(node, place.reading.variables) {
-            Some(Ok(text)) if !text.trim().is_empty() => Some(text),
-            Some(Err(problem)) => place.wrong(node, problem),
-            _ => place.must_be(node, what),
-        }
-    })
+    let read = move |node: &Node, place: &mut Place<'_, '_>| match secret_of(node, place.reading.variables) {
+        Some(Ok(text)) if !text.trim().is_empty() => Some(text),
+        Some(Err(problem)) => place.wrong(node, problem),
+        _ => place.must_be(node, what),
+    };
+    Kind::new(format!("{what}; `${{VARIABLE}}` and {{ file = \"…\" }} are read"), read, |_| hidden())
 }
 
 /// The text of a value into which secrets may come; `None` where it is neither a text nor `{ file = "…" }`.
@@ -402,7 +492,7 @@ const OWN_PROPERTIES: [(&str, &str); 10] = [
 pub(super) fn properties() -> Kind<BTreeMap<String, Secret>> {
     let what = "a table of librdkafka properties; `${VARIABLE}` and { file = \"…\" } are read";
     let value = "a text, a number, true, false, or { file = \"…\" }";
-    Kind::new(what, move |node, place| {
+    let read = move |node: &Node, place: &mut Place<'_, '_>| {
         let Value::Table(table) = &node.value else {
             return place.must_be(node, what);
         };
@@ -426,5 +516,6 @@ pub(super) fn properties() -> Kind<BTreeMap<String, Secret>> {
             }
         }
         Some(properties)
-    })
+    };
+    Kind::new(what, read, |_| hidden())
 }

@@ -2,12 +2,13 @@
 //!
 //! `tree` lays the file, the environment and the command line over each other; `sections` lists every key once, from
 //! which come the structs, their reading and [`reference()`]; `kind` says what a value must be, and `check` what several
-//! of them must be together. Nothing stops at the first error: a value that would be right stands in for a wrong one,
+//! of them must be together; `facts` is what a saved state remembers of them. Nothing stops at the first error: a value that would be right stands in for a wrong one,
 //! so that [`ConfigErrors`] holds all of them.
 
 mod check;
 mod duration;
 mod error;
+mod facts;
 mod hash;
 mod kind;
 mod reference;
@@ -20,6 +21,7 @@ mod types;
 use std::{fs, path::Path};
 
 pub use error::{ConfigError, ConfigErrors, Origin};
+pub use facts::{Change, Difference, Fact};
 pub use reference::reference;
 pub use sections::{Admin, Delivery, Input, Kafka, Learn, Model, Output, Score, State, Target};
 pub use types::{

@@ -53,6 +53,10 @@ stands. In variables a property's dots are underscores: `TAILWATER__KAFKA__PROPE
 Secrets come into `kafka.brokers` and `kafka.properties` with `\"${VARIABLE}\"`, where `$${` stands for a plain `${`, or
 from a file with `{ file = \"/run/secrets/x\" }`, without the white space around its content. They are never printed.
 
+The column \"a change\" tells what another value than before means to a group that has a saved state. *free*: nothing.
+*noted*: it applies from the restart on; the log names it, and where it changes the numbers, so does the config's hash in
+the scores. *needs a new model*: the saved one can't be used any more, and `state.on_mismatch` says what happens then.
+
 Unknown keys are errors, and so are keys that a later version brings: nothing is ignored. All errors are shown at once.
 Durations are whole numbers with units, such as `\"20ms\"`, `\"1h30m\"` or `\"7d\"`.
 ";
@@ -73,6 +77,8 @@ dest      = { kind = \"category\", size = 128 }            # up to so many value
 wind      = { kind = \"number\", path = \"weather.wind\" }   # read from another field than its name says
 ```
 
+A change of a feature, of their number or of their order *needs a new model*.
+
 A field that `target` names can't be a feature: the model would see what it is to predict.
 ";
 
@@ -92,7 +98,7 @@ pub fn reference() -> String {
 fn write_section(text: &mut String, section: &SectionInfo) {
     let mut line = |line: &str| writeln!(text, "{line}").expect("a string takes what it is given");
     line(&format!("\n## `[{}]`\n\n{}\n", section.name, section.doc));
-    line("| key | default | value | meaning |\n|---|---|---|---|");
+    line("| key | default | value | a change | meaning |\n|---|---|---|---|---|");
     for key in &section.keys {
         let default = match key.presence {
             Presence::Required(example) => format!("required, for instance `{example}`"),
@@ -100,17 +106,17 @@ fn write_section(text: &mut String, section: &SectionInfo) {
             Presence::Default(toml) => format!("`{toml}`"),
             Presence::Derived(rule, _) => rule.to_owned(),
         };
-        line(&row([&format!("`{}`", key.name), &default, &key.what, &key.doc]));
+        line(&row([&format!("`{}`", key.name), &default, &key.what, &key.change.to_string(), &key.doc]));
     }
     for later in section.later {
         let value = match later.only {
             Some(toml) => format!("only `{toml}` yet"),
             None => "not yet".to_owned(),
         };
-        line(&row([&format!("`{}`", later.name), "", &value, later.doc]));
+        line(&row([&format!("`{}`", later.name), "", &value, "", later.doc]));
     }
 }
 
-fn row(cells: [&str; 4]) -> String {
+fn row(cells: [&str; 5]) -> String {
     format!("| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
 }

@@ -2,6 +2,7 @@
 //! reference.
 
 use super::{
+    Change, Fact,
     error::{Errors, Origin, closest},
     kind::Kind,
     secret::Variables,
@@ -23,7 +24,7 @@ pub(super) enum Presence {
 
 impl Presence {
     /// A value that is right, in TOML.
-    fn example(self) -> &'static str {
+    pub fn example(self) -> &'static str {
         match self {
             Self::Required(toml) | Self::Optional(toml) | Self::Default(toml) | Self::Derived(_, toml) => {
                 toml
@@ -38,6 +39,7 @@ pub(super) struct Key {
     pub name: &'static str,
     pub doc: String,
     pub presence: Presence,
+    pub change: Change,
     /// Completes "must be …".
     pub what: String,
 }
@@ -67,14 +69,16 @@ pub(super) trait Section: Sized {
     /// Takes its keys from a table. What is missing or wrong is reported, and a value that would be right stands in,
     /// so that checks across keys can go on.
     fn take(table: &mut TableReader<'_, '_>) -> Self;
+    /// What a saved state remembers of it.
+    fn facts(&self) -> Vec<Fact>;
 }
 
-/// Lists a section's keys: documentation, type, [`Presence`] and [`Kind`] of each.
+/// Lists a section's keys: documentation, type, [`Presence`], [`Kind`] and [`Change`] of each.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
         $Section:ident $name:literal {
-            $($(#[doc = $doc:literal])+ $key:ident: $type:ty = $presence:expr, $kind:expr;)*
+            $($(#[doc = $doc:literal])+ $key:ident: $type:ty = $presence:expr, $kind:expr, $change:expr;)*
         }
         later { $($later:expr),* $(,)? }
     ) => {
@@ -97,12 +101,22 @@ macro_rules! section {
                     name: stringify!($key),
                     doc: concat!($($doc),+).trim().to_owned(),
                     presence: $presence,
+                    change: $change,
                     what: Kind::<$type>::from($kind).what,
                 }),*]
             }
 
             fn take(table: &mut TableReader<'_, '_>) -> Self {
                 Self { $($key: table.take(stringify!($key), $presence, &$kind)),* }
+            }
+
+            fn facts(&self) -> Vec<Fact> {
+                let facts = [$(Fact::of(
+                    concat!($name, ".", stringify!($key)),
+                    $change,
+                    &Kind::<$type>::from($kind).write(&self.$key),
+                )),*];
+                facts.into_iter().flatten().collect()
             }
         }
     };

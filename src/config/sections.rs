@@ -3,6 +3,8 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
+    Change::{Free, NewModel, Noted},
+    Fact,
     kind::{self, Kind},
     section::{
         Key, LaterKey,
@@ -19,11 +21,11 @@ section! {
     /// The cluster.
     Kafka "kafka" {
         /// The brokers to begin with, separated by commas.
-        brokers: String = Required("\"localhost:9092\""), kind::secret_text("one or more host:port, separated by commas");
+        brokers: String = Required("\"localhost:9092\""), kind::secret_text("one or more host:port, separated by commas"), Free;
         /// The consumer group, to which offsets are committed.
-        group: String = Required("\"flight-delays\""), kind::text("a text that is not empty");
+        group: String = Required("\"flight-delays\""), kind::text("a text that is not empty"), Free;
         /// librdkafka properties, passed on as they are. A name's dots may stand in quotes or not.
-        properties: BTreeMap<String, Secret> = Default("{}"), kind::properties();
+        properties: BTreeMap<String, Secret> = Default("{}"), kind::properties(), Free;
     }
     later {}
 }
@@ -32,19 +34,19 @@ section! {
     /// Where the records come from.
     Input "input" {
         /// The topic that is read.
-        topic: String = Required("\"flights\""), kind::topic();
+        topic: String = Required("\"flights\""), kind::topic(), NewModel;
         /// What a message holds: one JSON object, or an Arrow IPC stream of any number of rows.
         format: InputFormat = Default("\"json\""),
-            kind::choice(&[("json", InputFormat::Json), ("arrow", InputFormat::Arrow)], &["avro"]);
+            kind::choice(&[("json", InputFormat::Json), ("arrow", InputFormat::Arrow)], &["avro"]), Noted;
         /// The field of event time: RFC 3339, or seconds since 1970 unless a unit ("s", "ms", "us" or "ns") is given.
         /// Without it, the Kafka timestamp is taken.
-        time: Option<TimeField> = Optional("\"departed_at\""), kind::time_field().or_nothing();
+        time: Option<TimeField> = Optional("\"departed_at\""), kind::time_field().or_nothing(), Noted;
         /// Where a group without committed offsets begins.
-        start: Start = Default("\"earliest\""), kind::start();
+        start: Start = Default("\"earliest\""), kind::start(), Free;
         /// A larger record is rejected, in bytes.
-        max_bytes: usize = Default("1048576"), kind::whole(1..=1_000_000_000);
+        max_bytes: usize = Default("1048576"), kind::whole(1..=1_000_000_000), Noted;
         /// A record whose event time is further past its Kafka timestamp is rejected, so that it can't stall the order.
-        max_ahead: Duration = Default("\"1h\""), kind::duration();
+        max_ahead: Duration = Default("\"1h\""), kind::duration(), Noted;
     }
     later {}
 }
@@ -54,12 +56,12 @@ section! {
     Target "target" {
         /// The field of the target, a number.
         fields: Vec<FieldPath> = Required("[\"arr_delay\"]"),
-            kind::list("field, since a joint density of more is not supported in this version", 1..=1, kind::field());
+            kind::list("field, since a joint density of more is not supported in this version", 1..=1, kind::field()), NewModel;
         /// The field of the time at which the target becomes known, as input.time is written: it is held back until
         /// stream time has passed it. Without it, the target is known with its event.
-        time: Option<TimeField> = Optional("\"arrived_at\""), kind::time_field().or_nothing();
+        time: Option<TimeField> = Optional("\"arrived_at\""), kind::time_field().or_nothing(), Noted;
         /// How long an event waits for its target.
-        wait: Duration = Default("\"24h\""), kind::duration();
+        wait: Duration = Default("\"24h\""), kind::duration(), Noted;
     }
     later {
         LaterKey {
@@ -81,16 +83,16 @@ section! {
     /// The density and the net that gives its parameters.
     Model "model" {
         /// The density: a Normalizing Flow Network.
-        kind: ModelKind = Default("\"nfn\""), kind::choice(&[("nfn", ModelKind::Nfn)], &["mdn", "kmn"]);
+        kind: ModelKind = Default("\"nfn\""), kind::choice(&[("nfn", ModelKind::Nfn)], &["mdn", "kmn"]), NewModel;
         /// The layers of the flow, from the base to the data; at least one is "affine", which sets location and scale.
         flows: Vec<FlowKind> = Default("[\"radial\", \"radial\", \"radial\", \"radial\", \"affine\"]"),
-            kind::list("layers", 1..=32, kind::choice(FLOWS, &["tail"]));
+            kind::list("layers", 1..=32, kind::choice(FLOWS, &["tail"])), NewModel;
         /// The net's hidden layers, each by its number of units.
-        hidden: Vec<usize> = Default("[32, 32]"), kind::list("layers", 0..=8, kind::whole(1..=4096));
+        hidden: Vec<usize> = Default("[32, 32]"), kind::list("layers", 0..=8, kind::whole(1..=4096)), NewModel;
         /// What the hidden layers end in.
-        activation: Activation = Default("\"tanh\""), kind::choice(ACTIVATIONS, &[]);
+        activation: Activation = Default("\"tanh\""), kind::choice(ACTIVATIONS, &[]), NewModel;
         /// The seed of the first weights and of the noise.
-        seed: u64 = Default("1"), kind::whole(0..=i64::MAX);
+        seed: u64 = Default("1"), kind::whole(0..=i64::MAX), Noted;
     }
     later {}
 }
@@ -109,21 +111,21 @@ section! {
     /// How the model learns.
     Learn "learn" {
         /// With false, nothing is learned: the saved model, or that of state.initial, scores as it stands.
-        enabled: bool = Default("true"), kind::flag();
+        enabled: bool = Default("true"), kind::flag(), Noted;
         /// Labelled records to one mini-batch.
-        batch: usize = Default("128"), kind::whole(1..=65_536);
+        batch: usize = Default("128"), kind::whole(1..=65_536), Noted;
         /// The weights that score are this moving average of the trained ones; with 0, the trained ones.
-        average: f64 = Default("0.95"), kind::number("a number from 0 to below 1", |value| (0.0..1.0).contains(&value));
+        average: f64 = Default("0.95"), kind::number("a number from 0 to below 1", |value| (0.0..1.0).contains(&value)), Noted;
         /// The optimiser of the steps.
-        optimizer: OptimizerKind = Default("\"adam\""), kind::choice(OPTIMIZERS, &[]);
+        optimizer: OptimizerKind = Default("\"adam\""), kind::choice(OPTIMIZERS, &[]), Noted;
         /// The learning rate.
-        rate: f64 = Default("1e-3"), kind::number("a finite number above 0", |value| value > 0.0 && value.is_finite());
+        rate: f64 = Default("1e-3"), kind::number("a finite number above 0", |value| value > 0.0 && value.is_finite()), Noted;
         /// The gradient's norm is clipped to this; with inf, never.
-        clip: f64 = Default("5.0"), kind::number("a number above 0", |value| value > 0.0);
+        clip: f64 = Default("5.0"), kind::number("a number above 0", |value| value > 0.0), Noted;
         /// Noise regularisation of the numeric inputs and the target.
-        noise: Noise = Default("\"auto\""), kind::noise();
+        noise: Noise = Default("\"auto\""), kind::noise(), Noted;
         /// Labelled records that set the normaliser before anything is learned.
-        warmup: usize = Default("2048"), kind::whole(32..=1_000_000);
+        warmup: usize = Default("2048"), kind::whole(32..=1_000_000), Noted;
     }
     later {
         LaterKey {
@@ -143,11 +145,11 @@ section! {
     Score "score" {
         /// Thresholds t of P(Y > t): a number, a field's name where each event brings its own, or either of them with
         /// a name for its column.
-        exceed: Vec<Threshold> = Default("[]"), kind::list("thresholds", 0..=256, kind::threshold());
+        exceed: Vec<Threshold> = Default("[]"), kind::list("thresholds", 0..=256, kind::threshold()), Noted;
         /// The levels of the quantiles.
-        quantiles: Vec<f64> = Default("[0.5, 0.9, 0.99, 0.999]"), kind::list("levels", 0..=256, kind::probability());
+        quantiles: Vec<f64> = Default("[0.5, 0.9, 0.99, 0.999]"), kind::list("levels", 0..=256, kind::probability()), Noted;
         /// The levels of the expected shortfalls E[Y | Y > quantile].
-        shortfall: Vec<f64> = Default("[]"), kind::list("levels", 0..=256, kind::probability());
+        shortfall: Vec<f64> = Default("[]"), kind::list("levels", 0..=256, kind::probability()), Noted;
     }
     later {
         LaterKey {
@@ -163,24 +165,24 @@ section! {
     /// Where the scores go.
     Output "output" {
         /// The topic of the scores.
-        topic: String = Required("\"flight-risk\""), kind::topic();
+        topic: String = Required("\"flight-risk\""), kind::topic(), Free;
         /// What a message holds: an Arrow IPC stream of many events, or one event as JSON.
         format: OutputFormat = Default("\"arrow\""),
-            kind::choice(&[("arrow", OutputFormat::Arrow), ("json", OutputFormat::Json)], &[]);
+            kind::choice(&[("arrow", OutputFormat::Arrow), ("json", OutputFormat::Json)], &[]), Free;
         /// Input fields that are copied to the scores; a nested one's column joins its path with underscores.
         /// One that is a number feature or the target stays a number, any other becomes a text. Together with the key they
         /// may have 262,144 bytes; an event with more is rejected.
-        carry: Vec<FieldPath> = Default("[]"), kind::list("fields", 0..=256, kind::field());
+        carry: Vec<FieldPath> = Default("[]"), kind::list("fields", 0..=256, kind::field()), Free;
         /// A batch is sent when it has this many rows …
-        rows: usize = Default("512"), kind::whole(1..=65_536);
+        rows: usize = Default("512"), kind::whole(1..=65_536), Free;
         /// … or when its first row is this old.
-        linger: Duration = Default("\"20ms\""), kind::duration();
+        linger: Duration = Default("\"20ms\""), kind::duration(), Free;
         /// The topic of the targets that came later, with the figures they were scored with. Without it, they are
         /// learned and counted but not published.
-        outcomes: Option<String> = Optional("\"flight-outcomes\""), kind::topic().or_nothing();
+        outcomes: Option<String> = Optional("\"flight-outcomes\""), kind::topic().or_nothing(), Free;
         /// The topic of the records that could not be used, with the reason in headers. Without it, they are counted
         /// and logged but not published.
-        rejected: Option<String> = Optional("\"flights-rejected\""), kind::topic().or_nothing();
+        rejected: Option<String> = Optional("\"flights-rejected\""), kind::topic().or_nothing(), Free;
     }
     later {}
 }
@@ -190,17 +192,17 @@ section! {
     State "state" {
         /// The topic, of one partition and compacted, whose assignment decides who leads. It holds the saved state and how
         /// far the group has come.
-        topic: String = Derived("`kafka.group` with `-state` behind it", "\"flight-delays-state\""), kind::topic();
+        topic: String = Derived("`kafka.group` with `-state` behind it", "\"flight-delays-state\""), kind::topic(), Free;
         /// Snapshots are kept in this directory instead of in state.topic, which still decides who leads and holds how far
         /// the group has come: every process of the group needs the same directory.
-        dir: Option<PathBuf> = Optional("\"/var/lib/tailwater\""), kind::path().or_nothing();
+        dir: Option<PathBuf> = Optional("\"/var/lib/tailwater\""), kind::path().or_nothing(), Free;
         /// How often the state is saved.
-        interval: Duration = Default("\"10s\""), kind::duration();
+        interval: Duration = Default("\"10s\""), kind::duration(), Free;
         /// Where the config, the group's offsets or the input no longer fit the saved state: "fail" ends the process with
         /// the remedy, "fresh" begins a new model, of a new epoch, at the group's offsets.
-        on_mismatch: OnMismatch = Default("\"fail\""), kind::choice(ON_MISMATCH, &[]);
+        on_mismatch: OnMismatch = Default("\"fail\""), kind::choice(ON_MISMATCH, &[]), Free;
         /// The file that a group without state starts from, as `tailwater state export` or a replay wrote it.
-        initial: Option<PathBuf> = Optional("\"history.state\""), kind::path().or_nothing();
+        initial: Option<PathBuf> = Optional("\"history.state\""), kind::path().or_nothing(), Free;
     }
     later {}
 }
@@ -212,14 +214,14 @@ section! {
     Delivery "delivery" {
         /// With "exactly-once", scores, offsets and state are committed together in one transaction, and a restart gives no
         /// score twice; with "at-least-once", records after the last commit are scored again.
-        guarantee: Guarantee = Default("\"exactly-once\""), kind::choice(GUARANTEES, &[]);
+        guarantee: Guarantee = Default("\"exactly-once\""), kind::choice(GUARANTEES, &[]), Free;
         /// How often what was scored is committed, after it was acknowledged.
-        commit: Duration = Default("\"200ms\""), kind::duration();
+        commit: Duration = Default("\"200ms\""), kind::duration(), Free;
         /// The brokers abort a transaction that is not committed by then (transaction.timeout.ms), and readers of committed
         /// records wait that long for one that a crash left open. From 1s to 15m, and longer than delivery.commit.
-        timeout: Duration = Default("\"10s\""), kind::duration();
+        timeout: Duration = Default("\"10s\""), kind::duration(), Free;
         /// How long a shutdown may take before it is forced.
-        drain: Duration = Default("\"30s\""), kind::duration();
+        drain: Duration = Default("\"30s\""), kind::duration(), Free;
     }
     later {}
 }
@@ -231,7 +233,7 @@ section! {
     /// Health, metrics and status over HTTP.
     Admin "admin" {
         /// The address that is listened on.
-        listen: SocketAddr = Default("\"127.0.0.1:9464\""), kind::address();
+        listen: SocketAddr = Default("\"127.0.0.1:9464\""), kind::address(), Free;
     }
     later {}
 }

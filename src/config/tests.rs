@@ -215,6 +215,223 @@ fn the_hash_follows_what_changes_the_numbers_and_nothing_else() {
     assert_eq!(load(&sections, &[]).unwrap().hash(), base, "the order of the sections means nothing");
 }
 
+/// The value of a key among the facts.
+fn fact<'a>(facts: &'a [Fact], key: &str) -> Option<&'a str> {
+    facts.iter().find(|fact| fact.key == key).map(|fact| fact.value.as_str())
+}
+
+/// What a change from the minimal config means, key by key.
+fn changes(sets: &[&str]) -> Vec<(String, Change)> {
+    let then = with(&[]).unwrap().facts();
+    with(sets).unwrap().differences(&then).into_iter().map(|d| (d.key, d.change)).collect()
+}
+
+#[test]
+fn a_change_of_brokers_outputs_state_delivery_or_start_is_free() {
+    let free = [
+        "kafka.brokers=other:9092",
+        "kafka.group=h",
+        "kafka.properties.client.id=x",
+        "input.start=latest",
+        "output.topic=other",
+        "output.format=json",
+        "output.carry=[\"flight\"]",
+        "output.rows=1",
+        "output.outcomes=o",
+        "state.topic=s",
+        "state.dir=/d",
+        "state.interval=1s",
+        "state.on_mismatch=fresh",
+        "state.initial=f",
+        "delivery.guarantee=at-least-once",
+        "delivery.commit=1s",
+        "delivery.timeout=1m",
+        "delivery.drain=1s",
+        "admin.listen=127.0.0.1:1",
+    ];
+    for set in free {
+        assert_eq!(changes(&[set]), [], "{set}");
+    }
+}
+
+#[test]
+fn a_change_of_time_learning_or_figures_is_noted() {
+    let noted = [
+        "input.format=arrow",
+        "input.time=at",
+        "input.max_bytes=1",
+        "input.max_ahead=1m",
+        "target.time=known_at",
+        "target.wait=1h",
+        "model.seed=2",
+        "learn.enabled=false",
+        "learn.batch=1",
+        "learn.average=0",
+        "learn.optimizer=sgd",
+        "learn.rate=1",
+        "learn.clip=1",
+        "learn.noise=off",
+        "learn.warmup=32",
+        "score.exceed=[1]",
+        "score.quantiles=[0.5]",
+        "score.shortfall=[0.5]",
+    ];
+    for set in noted {
+        let key = set.split('=').next().unwrap().to_owned();
+        assert_eq!(changes(&[set]), [(key, Change::Noted)], "{set}");
+    }
+}
+
+#[test]
+fn a_change_of_the_input_the_features_the_target_or_the_net_needs_a_new_model() {
+    let new_model = [
+        "input.topic=other",
+        "target.fields=[\"z\"]",
+        "model.flows=[\"affine\"]",
+        "model.hidden=[64]",
+        "model.activation=relu",
+        "features.a=number",
+        "features.a={ kind = \"category\", size = 65 }",
+        "features.b={ kind = \"number\", path = \"c\" }",
+        "features.b={ kind = \"number\", transform = \"log\" }",
+    ];
+    for set in new_model {
+        let key = set.split('=').next().unwrap().to_owned();
+        assert_eq!(changes(&[set]), [(key, Change::NewModel)], "{set}");
+    }
+    let order_too = [("features".to_owned(), Change::NewModel), ("features.c".to_owned(), Change::NewModel)];
+    assert_eq!(changes(&["features.c=number"]), order_too);
+}
+
+#[test]
+fn a_feature_that_went_and_another_order_need_a_new_model() {
+    let of =
+        |features: &str| load(&MINIMAL.replace("b = \"number\", a = \"category\"", features), &[]).unwrap();
+    let then = with(&[]).unwrap().facts();
+    let told = |config: Config| {
+        config.differences(&then).iter().map(|d| format!("{d} ({})", d.change)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(of("a = \"category\", b = \"number\"")),
+        ["features: was [\"b\", \"a\"], is [\"a\", \"b\"] (needs a new model)"]
+    );
+    assert_eq!(
+        told(of("b = \"number\"")),
+        [
+            "features: was [\"b\", \"a\"], is [\"b\"] (needs a new model)",
+            "features.a: was { kind = \"category\", size = 64 }, is not set (needs a new model)"
+        ]
+    );
+}
+
+#[test]
+fn a_key_of_another_version_is_noted_and_one_that_is_free_by_now_is_not_told() {
+    let config = with(&["input.time=at"]).unwrap();
+    let mut then = with(&["model.hidden=[64]"]).unwrap().facts();
+    let other = |key: &str| Fact { key: key.into(), value: "1".into() };
+    then.extend(["model.depth", "featuresque", "output.rows", "future.key"].map(other));
+    let told: Vec<_> = config.differences(&then).iter().map(|d| format!("{d} ({})", d.change)).collect();
+    assert_eq!(
+        told,
+        [
+            "input.time: was not set, is \"at\" (noted)",
+            "model.hidden: was [64], is [32, 32] (needs a new model)",
+            "model.depth: was 1, is not set (noted)",
+            "featuresque: was 1, is not set (noted)",
+            "future.key: was 1, is not set (noted)",
+        ]
+    );
+    assert_eq!(config.differences(&config.facts()), []);
+}
+
+#[test]
+fn facts_are_every_key_that_is_not_free_in_toml_that_reads_as_the_same() {
+    let sets = [
+        r#"input.time={ field = "meta.sent", unit = "ms" }"#,
+        "target.time=known_at",
+        "target.wait=1h30m",
+        "learn.noise={ x = 0, y = 0.25 }",
+        "learn.clip=inf",
+        "learn.rate=1e-7",
+        r#"score.exceed=[15, "sla.minutes", { late = 60 }, { own = "limit" }, -0.5]"#,
+        r#"features.w={ kind = "number", path = "weather.wind", transform = "sqrt" }"#,
+        "features.h={ kind = \"cycle\", period = 24 }",
+    ];
+    let facts = with(&sets).unwrap().facts();
+    let of_sections = reference::sections().into_iter().flat_map(|section| {
+        let matters = section.keys.into_iter().filter(|key| key.change != Change::Free);
+        matters.map(move |key| format!("{}.{}", section.name, key.name))
+    });
+    for key in of_sections {
+        assert!(fact(&facts, &key).is_some(), "{key}");
+    }
+    for (key, value) in [
+        ("features", r#"["b", "a", "w", "h"]"#),
+        ("features.b", r#""number""#),
+        ("features.w", r#"{ kind = "number", transform = "sqrt", path = "weather.wind" }"#),
+        ("features.h", r#"{ kind = "cycle", period = 24.0 }"#),
+        ("input.time", r#"{ field = "meta.sent", unit = "ms" }"#),
+        ("target.wait", r#""90m""#),
+        ("model.hidden", "[32, 32]"),
+        ("model.activation", r#""tanh""#),
+        ("learn.rate", "1e-7"),
+        ("learn.clip", "inf"),
+        ("learn.noise", "{ x = 0.0, y = 0.25 }"),
+        ("score.exceed", r#"[15.0, "sla.minutes", { late = 60.0 }, { own = "limit" }, -0.5]"#),
+    ] {
+        assert_eq!(fact(&facts, key), Some(value));
+    }
+    let written = facts.iter().filter(|fact| fact.key != "features");
+    let sets: Vec<String> = written.map(|fact| format!("{}={}", fact.key, fact.value)).collect();
+    assert_eq!(load(MINIMAL, &sets).unwrap().facts(), facts);
+}
+
+#[test]
+fn every_key_is_written_as_it_reads() {
+    let of = |section: &reference::SectionInfo, key: &section::Key| {
+        let set = format!("{}.{}={}", section.name, key.name, key.presence.example());
+        with(&[&set]).unwrap().facts()
+    };
+    for section in reference::sections() {
+        for key in section.keys.iter().filter(|key| key.change != Change::Free) {
+            let name = format!("{}.{}", section.name, key.name);
+            let facts = of(&section, key);
+            let value = fact(&facts, &name).unwrap();
+            assert_eq!(with(&[&format!("{name}={value}")]).unwrap().facts(), facts, "{name}");
+        }
+    }
+}
+
+#[test]
+fn how_a_value_was_written_changes_no_fact() {
+    let ways = [
+        ["target.wait=90m", "target.wait=\"1h 30m\""],
+        ["learn.rate=0.001", "learn.rate=1e-3"],
+        ["learn.clip=5", "learn.clip=5.0"],
+        ["score.exceed=[1e3]", "score.exceed=[{ 1000 = 1000.0 }]"],
+        ["input.time=at", "input.time={ field = \"at\" }"],
+        ["features.a=category", "features.a={ size = 64, path = \"a\", kind = \"category\" }"],
+        ["model.hidden=[32,32]", "model.hidden=[ 32, 32 ]"],
+    ];
+    for [one, other] in ways {
+        assert_eq!(with(&[one]).unwrap().facts(), with(&[other]).unwrap().facts(), "{one} and {other}");
+    }
+    assert_eq!(changes(&["learn.batch=128", "target.wait=24h"]), [], "a default that is said is no change");
+}
+
+#[test]
+fn facts_hold_no_secret() {
+    let sets =
+        ["kafka.brokers=hunter2:9092", "kafka.group=hunter2", "kafka.properties.sasl.password=hunter2"];
+    let facts = with(&sets).unwrap().facts();
+    assert!(facts.iter().all(|fact| !fact.key.starts_with("kafka") && !fact.value.contains("hunter2")));
+    assert_eq!(facts, with(&[]).unwrap().facts());
+    // Even where one of these keys were to lose its class, its value would not be written.
+    assert_eq!(kind::secret_text("a text").write(&"hunter2".to_owned()).to_string(), "\"***\"");
+    let properties = [("sasl.password".to_owned(), Secret("hunter2".to_owned()))].into();
+    assert_eq!(kind::properties().write(&properties).to_string(), "\"***\"");
+}
+
 #[test]
 fn the_columns_are_named_in_the_order_of_the_config() {
     let sets = ["score.exceed=[1e3, -3]", "score.shortfall=[0.99]", r#"output.carry=["a.b", "flight"]"#];

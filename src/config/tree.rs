@@ -90,6 +90,19 @@ impl Table {
     }
 }
 
+impl Value {
+    /// A list of values that nobody wrote.
+    pub fn array(values: impl IntoIterator<Item = Self>) -> Self {
+        Self::Array(values.into_iter().map(|value| Node::new(value, Origin::Unset)).collect())
+    }
+
+    /// A table of values that nobody wrote.
+    pub fn table<K: Into<String>>(entries: impl IntoIterator<Item = (K, Self)>) -> Self {
+        let entry = |(key, value): (K, Self)| (key.into(), Node::new(value, Origin::Unset));
+        Self::Table(Table(entries.into_iter().map(entry).collect()))
+    }
+}
+
 impl Node {
     pub fn new(value: Value, origin: Origin) -> Self {
         Self { value, origin, raw: None }

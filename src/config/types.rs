@@ -66,6 +66,19 @@ impl FromStr for Start {
     }
 }
 
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Earliest => f.write_str("earliest"),
+            Self::Latest => f.write_str("latest"),
+            Self::At(us) => match jiff::Timestamp::from_microsecond(us) {
+                Ok(time) => write!(f, "{time}"),
+                Err(_) => write!(f, "{us} µs since 1970"), // no time that can be read
+            },
+        }
+    }
+}
+
 /// A text that is no [`Start`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be earliest, latest, or an RFC 3339 time with its offset such as 2013-01-01T00:00:00Z")]
