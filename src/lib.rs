@@ -38,6 +38,7 @@
 pub mod backtest;
 pub mod cli;
 pub mod config;
+pub mod crash;
 pub mod density;
 pub mod flights;
 pub mod flow;
@@ -50,3 +51,4 @@ pub mod operator;
 pub mod record;
 pub mod run;
 pub mod score;
+pub mod state;

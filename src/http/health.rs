@@ -17,8 +17,10 @@ pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Connecting; neither leading nor standing by yet, or restoring the state.
+    /// Connecting; neither leading nor standing by yet.
     Starting,
+    /// Leading, and restoring the state before anything is scored.
+    Restoring,
     /// Another process leads; this one takes over when that one goes.
     Standby,
     /// Restored, and scoring.
@@ -54,6 +56,26 @@ struct Facts {
     last_error: Option<LastError>,
     /// The age of the last snapshot, and when it was that old.
     state_age: Option<(Duration, Instant)>,
+    restoring: Option<Restoring>,
+    model: Option<ModelFacts>,
+}
+
+/// How far a restore is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Restoring {
+    /// Records that were read again.
+    pub records: u64,
+    /// Records that are to be read again, at most.
+    pub of: u64,
+}
+
+/// Which model scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// Which life of it.
+    pub epoch: u32,
+    /// SGD steps that it has taken, in this process or one before.
+    pub updates: u64,
 }
 
 impl Default for Health {
@@ -76,7 +98,13 @@ impl Health {
             started: Instant::now(),
             heartbeat_limit,
             beat: AtomicU64::new(0),
-            facts: Mutex::new(Facts { role: Role::Starting, last_error: None, state_age: None }),
+            facts: Mutex::new(Facts {
+                role: Role::Starting,
+                last_error: None,
+                state_age: None,
+                restoring: None,
+                model: None,
+            }),
         }
     }
 
@@ -137,6 +165,28 @@ impl Health {
     #[must_use]
     pub fn state_age(&self) -> Option<Duration> {
         self.facts().state_age.map(|(age, since)| age + since.elapsed())
+    }
+
+    /// Takes how far a restore is; `None` where none is under way.
+    pub fn set_restoring(&self, restoring: Option<Restoring>) {
+        self.facts().restoring = restoring;
+    }
+
+    /// How far a restore is; `None` where none is under way.
+    #[must_use]
+    pub fn restoring(&self) -> Option<Restoring> {
+        self.facts().restoring
+    }
+
+    /// Takes which model scores.
+    pub fn set_model(&self, model: ModelFacts) {
+        self.facts().model = Some(model);
+    }
+
+    /// Which model scores; `None` before there is one.
+    #[must_use]
+    pub fn model(&self) -> Option<ModelFacts> {
+        self.facts().model
     }
 
     /// Time since the process started.

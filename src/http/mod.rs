@@ -34,7 +34,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
-pub use health::{HEARTBEAT_LIMIT, Health, LastError, Role};
+pub use health::{HEARTBEAT_LIMIT, Health, LastError, ModelFacts, Restoring, Role};
 
 /// How long requests under way may take once the server was told to stop.
 const GRACE: Duration = Duration::from_secs(1);
@@ -231,17 +231,22 @@ struct Status {
     rejected: u64,
     expired: u64,
     waiting_targets: i64,
+    /// Which life of the model scores, and its SGD steps so far, also those before this process began.
+    epoch: Option<u32>,
     updates: u64,
     /// Fading mean; 0 before the first target.
     log_score_nats: f64,
     last_error: Option<LastError>,
     state_age_seconds: Option<f64>,
+    /// How far a restore is.
+    restoring: Option<Restoring>,
 }
 
 impl Status {
     fn of(metrics: &Metrics, health: &Health) -> Self {
         let role = health.role();
         let lag_records = metrics.lags();
+        let model = health.model();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             role,
@@ -256,10 +261,12 @@ impl Status {
             rejected: metrics.num_rejected(),
             expired: metrics.records.expired.get(),
             waiting_targets: metrics.waiting_targets.get(),
-            updates: metrics.updates.taken.get(),
+            epoch: model.map(|model| model.epoch),
+            updates: model.map_or(0, |model| model.updates),
             log_score_nats: metrics.log_score_nats.get(),
             last_error: health.last_error(),
             state_age_seconds: health.state_age().map(|age| age.as_secs_f64()),
+            restoring: health.restoring(),
         }
     }
 }

@@ -14,13 +14,17 @@ use std::{
 use rdkafka::{
     ClientConfig, ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance},
     error::{KafkaError, KafkaResult},
 };
 
 use super::client::{self, lock};
 use crate::config::Config;
 
+/// The group waits this long for a word of a member before it gives its part to another one: how long it takes until a
+/// standby notices that the leader has crashed.
+const SESSION_TIMEOUT_MS: &str = "10000";
+const HEARTBEAT_MS: &str = "2000";
 /// How long a revoked leader may take to hand in what it has scored; below the default session timeout (45 s).
 const HAND_OVER: Duration = Duration::from_secs(15);
 /// How long the broker may take to answer about offsets.
@@ -45,6 +49,8 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
+    /// How often leadership came to this process.
+    num_assigned: u64,
     assigned: bool,
     /// The leader has work under way that it wants to hand in before it yields.
     working: bool,
@@ -55,6 +61,13 @@ impl Lease {
     #[must_use]
     pub fn is_held(&self) -> bool {
         lock(&self.0.state).assigned
+    }
+
+    /// The number of the lease that is held at the moment. One that was lost and came back is another one.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        let state = lock(&self.0.state);
+        state.assigned.then_some(state.num_assigned)
     }
 
     /// Rebalances so far.
@@ -74,10 +87,15 @@ impl Lease {
         self.0.changed.notify_all();
     }
 
-    /// Ends the lease and waits until the work under way is handed in, for `HAND_OVER` at most.
-    fn revoke(&self) {
+    /// Ends the lease. Where it was not lost already, waits until the work under way is handed in, for `HAND_OVER` at
+    /// most.
+    fn revoke(&self, is_lost: bool) {
         let mut state = lock(&self.0.state);
         state.assigned = false;
+        if is_lost {
+            tracing::warn!("leadership was lost: the group has not heard from this process for too long");
+            return;
+        }
         let deadline = Instant::now() + HAND_OVER;
         while state.working {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -103,9 +121,11 @@ impl ClientContext for Lease {
 }
 
 impl ConsumerContext for Lease {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
-            Rebalance::Revoke(partitions) if partitions.count() > 0 => self.revoke(),
+            Rebalance::Revoke(partitions) if partitions.count() > 0 => {
+                self.revoke(consumer.assignment_lost());
+            }
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
             _ => {}
         }
@@ -120,7 +140,9 @@ impl ConsumerContext for Lease {
             if let Err(error) = consumer.pause(partitions) {
                 tracing::warn!(%error, "the state topic could not be paused");
             }
-            lock(&self.0.state).assigned = true;
+            let mut state = lock(&self.0.state);
+            state.assigned = true;
+            state.num_assigned += 1;
         }
     }
 }
@@ -133,10 +155,14 @@ impl Membership {
     pub fn join(config: &Config) -> KafkaResult<Self> {
         let mut client = client::consumer(&config.kafka);
         client.set("auto.offset.reset", "latest");
-        if !config.kafka.properties.contains_key("partition.assignment.strategy")
-            && config.kafka.properties.get("group.protocol").is_none_or(|p| p.0 != "consumer")
-        {
-            client.set("partition.assignment.strategy", "cooperative-sticky");
+        // The newer protocol leaves these to the brokers.
+        if config.kafka.properties.get("group.protocol").is_none_or(|p| p.0 != "consumer") {
+            let defaults = [
+                ("partition.assignment.strategy", "cooperative-sticky"),
+                ("session.timeout.ms", SESSION_TIMEOUT_MS),
+                ("heartbeat.interval.ms", HEARTBEAT_MS),
+            ];
+            client::set_defaults(&mut client, &config.kafka, &defaults);
         }
         let membership = Self::from_client(&client, config)?;
         membership.consumer.subscribe(&[&config.state.topic])?;
@@ -197,15 +223,17 @@ impl Membership {
         Ok(committed.elements().iter().map(|e| (e.partition(), offset(e.offset()))).collect())
     }
 
-    /// Commits the next offsets to read.
+    /// What proves to brokers that a commit comes from a member of the group, as it is by now.
+    #[must_use]
+    pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.group_metadata()
+    }
+
+    /// Commits the next offsets to read, outside of any transaction.
     ///
     /// # Errors
     /// When the broker refuses: most often because this process no longer leads.
-    pub fn commit(&self, positions: &BTreeMap<i32, i64>) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::new();
-        for (&partition, &offset) in positions {
-            list.add_partition_offset(&self.input, partition, Offset::Offset(offset))?;
-        }
-        self.consumer.commit(&list, CommitMode::Sync)
+    pub fn commit(&self, offsets: &TopicPartitionList) -> KafkaResult<()> {
+        self.consumer.commit(offsets, CommitMode::Sync)
     }
 }

@@ -5,18 +5,28 @@
 //! - `membership`: who leads: the process that the one-partition state topic is assigned to
 //! - `backlog`: how much has been read and not yet taken, and so which partitions pause
 //! - `reader`: the thread that polls and decodes
-//! - `publisher`: the thread that sends, and commits offsets when all before them was acknowledged
+//! - `offsets`: where the input begins and ends, and where the group stands in it
+//! - `state_log`, `score_log`: reading the state, and the scores of events that wait, at the start of a term; both by
+//!   `tail_read`
+//! - `publisher`: the thread that sends and commits; `deliveries` is what became of its messages, `transaction` how calls
+//!   on a transaction fail
 //! - `tail`: the last messages of a topic, for `check` and `peek`
 //! - `embedded`: librdkafka's own cluster, for the demo
 
 pub mod backlog;
 pub mod client;
+pub mod deliveries;
 pub mod embedded;
 pub mod membership;
+pub mod offsets;
 pub mod preflight;
 pub mod publisher;
 pub mod reader;
+pub mod score_log;
+pub mod state_log;
 pub mod tail;
+pub mod tail_read;
+pub mod transaction;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 

@@ -1,36 +1,58 @@
-//! The thread that sends. It takes messages in the order in which they were made, and commits: everything that
-//! came before a commit has been acknowledged by the broker before the offsets are committed. One commit is one
-//! unit of delivery, so that one transaction can carry all of it.
+//! The thread that sends. It takes messages in the order in which they were made, and commits. One commit is one unit of
+//! delivery: everything that came before it, the state records that go with it, and the input's offsets.
+//!
+//! Exactly once, a unit is one transaction; whatever fails aborts it, and the term ends (`transaction`). At least once, all of a
+//! unit is acknowledged before its offsets are committed; a crash between the two repeats it.
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc,
         mpsc::{self, Receiver, SyncSender},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rdkafka::{
-    ClientContext,
-    config::RDKafkaLogLevel,
+    Offset, TopicPartitionList,
     error::{KafkaError, RDKafkaErrorCode},
-    message::{DeliveryResult, Header, Headers, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer},
 };
 
+pub use super::deliveries::VALUE_BYTES_HEADER;
 use super::{
-    client::{self, lock},
+    client,
+    deliveries::{Deliveries, TooLarge, cut_down},
     membership::Membership,
     reader::remedy as read_remedy,
+    transaction::{self, TransactionError},
 };
-use crate::config::Config;
+use crate::{
+    config::{Config, Guarantee},
+    crash,
+    operator::{
+        order::Order,
+        place::{self, Positions},
+        saved::SavedOperator,
+    },
+    state::{
+        About, Named, Progress, Snapshot,
+        directory::Directory,
+        seal,
+        topic::{self, PROGRESS_KEY, StateRecord},
+    },
+};
 
 /// Messages made and not yet sent: a bound on what waits while a broker is away.
 pub const MAX_QUEUED: usize = 64;
 
 /// How long the last commit is tried.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
+
+/// The order since the last snapshot may have this many runs, a few bytes each; a snapshot that can't be kept for so long
+/// that there are more ends the process, since the order could not be written down any more.
+const MAX_RUNS: usize = 160_000;
 
 /// One message to publish.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,17 +74,32 @@ pub struct Message {
 pub enum Publish {
     /// Send this.
     Message(Message),
-    /// Everything up to here belongs to these next offsets.
-    Commit(Commit),
+    /// Everything up to here is one unit of delivery.
+    Commit(Box<Commit>),
 }
 
 /// The end of a unit of delivery.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Commit {
-    /// The next offset to read of each input partition.
-    pub positions: BTreeMap<i32, i64>,
+    /// The next row to take of each input partition.
+    pub positions: Positions,
+    /// In which order records were taken since the commit before.
+    pub order: Order,
+    /// The operator as it is now, where it is to be saved.
+    pub snapshot: Option<SavedOperator>,
     /// Broker timestamps of input records in it, ms since 1970, for the latency metric.
     pub timestamps_ms: Vec<i64>,
+}
+
+/// A commit that is through.
+#[derive(Debug, Clone, Copy)]
+pub struct Committed<'a> {
+    /// Broker timestamps of input records in it, ms since 1970.
+    pub timestamps_ms: &'a [i64],
+    /// How long it took.
+    pub took: Duration,
+    /// The size of the snapshot in it.
+    pub snapshot_bytes: Option<usize>,
 }
 
 /// Why publishing ended.
@@ -87,6 +124,20 @@ pub enum PublishError {
         /// librdkafka's reason.
         error: KafkaError,
     },
+    /// A transaction was not committed.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+    /// No snapshot could be kept for too long.
+    #[error("the state could not be saved for so long that it can't go on: {0}")]
+    State(String),
+}
+
+impl PublishError {
+    /// Whether the next term of leadership may begin by itself, from the last commit.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Transaction(TransactionError::Aborted(_) | TransactionError::Fenced(_)))
+    }
 }
 
 fn remedy(error: &KafkaError) -> &'static str {
@@ -113,88 +164,24 @@ pub fn channel() -> (Outbox, Receiver<Publish>) {
 }
 
 /// Sends and commits.
-pub struct Publisher {
+pub struct Publisher<'a> {
+    config: &'a Config,
     producer: BaseProducer<Deliveries>,
+    state_topic: Arc<str>,
+    directory: Option<Directory>,
+    too_large: TooLarge,
+    /// A transaction was begun and not yet committed.
+    is_open: bool,
 }
 
-/// Deliveries that failed.
-#[derive(Default)]
-struct Deliveries {
-    /// The topic of rejected records.
-    rejected: Option<String>,
-    /// Rejected records that their topic refused for their size, cut down to what fits.
-    too_large: Mutex<Vec<Message>>,
-    /// The first failure that can't be mended.
-    failed: Mutex<Option<(String, KafkaError)>>,
-}
-
-/// A reject's key is kept up to this size where its value is left out.
-const MAX_KEY_BYTES: usize = 65_536;
-
-impl Deliveries {
-    /// What is left of a rejected record that is too large for its topic: key and headers. A record that nobody
-    /// can use must not stop the stream.
-    fn cut_down(&self, message: &impl rdkafka::Message) -> Option<Message> {
-        if Some(message.topic()) != self.rejected.as_deref() {
-            return None;
-        }
-        let mut headers: Vec<(String, String)> = Vec::new();
-        for header in message.headers().into_iter().flat_map(Headers::iter) {
-            if header.key == VALUE_BYTES_HEADER {
-                return None; // it was cut down before: the topic takes next to nothing
-            }
-            let text = String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned();
-            headers.push((header.key.to_owned(), text));
-        }
-        let num_bytes = message.payload().map_or(0, <[u8]>::len);
-        headers.push((VALUE_BYTES_HEADER.to_owned(), num_bytes.to_string()));
-        Some(Message {
-            topic: message.topic().into(),
-            partition: message.partition(),
-            key: message.key().filter(|key| key.len() <= MAX_KEY_BYTES).map(Into::into),
-            payload: None,
-            headers,
-        })
-    }
-}
-
-/// The header that says how large the value was of a rejected record whose value was left out.
-pub const VALUE_BYTES_HEADER: &str = "tailwater-value-bytes";
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        client::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        client::log_error(&error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, message)) = result {
-            if super::code(error) == Some(RDKafkaErrorCode::MessageSizeTooLarge)
-                && let Some(cut) = self.cut_down(message)
-            {
-                return lock(&self.too_large).push(cut);
-            }
-            let topic = rdkafka::Message::topic(message).to_owned();
-            lock(&self.failed).get_or_insert((topic, error.clone()));
-        }
-    }
-}
-
-impl Publisher {
-    /// A publisher for this config.
+impl<'a> Publisher<'a> {
+    /// A publisher for this config. `too_large` outlives it.
     ///
     /// # Errors
     /// When librdkafka refuses a property.
-    pub fn new(config: &Config) -> Result<Self, PublishError> {
+    pub fn new(config: &'a Config, too_large: &TooLarge) -> Result<Self, PublishError> {
         let mut settings = client::base(&config.kafka);
-        let deliveries = Deliveries { rejected: config.output.rejected.clone(), ..Deliveries::default() };
+        let deliveries = Deliveries::new(config.output.rejected.clone(), too_large.clone());
         let defaults = [
             // The broker's limit is on what is left after compression, so it is for the broker to judge.
             ("message.max.bytes", "1000000000"),
@@ -202,34 +189,92 @@ impl Publisher {
             ("acks", "all"),
             ("linger.ms", "5"),
             ("compression.type", "lz4"),
-            // While brokers are away messages wait; the bounded queue stops the rest. Giving up would lose scores.
-            ("message.timeout.ms", "0"),
         ];
         client::set_defaults(&mut settings, &config.kafka, &defaults);
+        match config.delivery.guarantee {
+            Guarantee::ExactlyOnce => {
+                let timeout_ms = config.delivery.timeout.as_millis().to_string();
+                settings
+                    .set("transactional.id", &config.kafka.group)
+                    .set("transaction.timeout.ms", timeout_ms);
+            }
+            // While brokers are away messages wait; the bounded queue stops the rest. Giving up would lose scores.
+            Guarantee::AtLeastOnce => {
+                client::set_defaults(&mut settings, &config.kafka, &[("message.timeout.ms", "0")]);
+            }
+        }
         let producer = client::create(&settings, &config.kafka, deliveries).map_err(PublishError::Client)?;
-        Ok(Self { producer })
+        Ok(Self {
+            config,
+            producer,
+            state_topic: config.state.topic.as_str().into(),
+            directory: config.state.dir.as_deref().map(|path| Directory::new(path, &config.kafka.group)),
+            too_large: too_large.clone(),
+            is_open: false,
+        })
     }
 
-    /// Publishes until the channel closes, and tells `committed` of each commit and how long it took.
+    fn is_transactional(&self) -> bool {
+        self.config.delivery.guarantee == Guarantee::ExactlyOnce
+    }
+
+    /// Takes the place of any publisher before: what that one had open is aborted, and it can publish no more. Whatever
+    /// is read from now on stays true. `false`: `keep_on` said no before that.
     ///
     /// # Errors
-    /// When a message can't be delivered for good, or offsets not be committed.
+    /// When brokers refuse for good.
+    pub fn take_over(&self, keep_on: &mut dyn FnMut() -> bool) -> Result<bool, PublishError> {
+        if !self.is_transactional() {
+            return Ok(true);
+        }
+        Ok(transaction::init(&self.producer, &self.config.kafka.group, keep_on)?)
+    }
+
+    /// Publishes until the channel closes, and tells `committed` of each commit. `progress` is where the term begins.
+    ///
+    /// # Errors
+    /// When something can't be published. Exactly once, the open transaction is aborted then.
     pub fn run(
-        &self,
+        &mut self,
         inbox: &Receiver<Publish>,
         membership: &Membership,
-        mut committed: impl FnMut(&Commit, Duration),
+        progress: Progress,
+        committed: impl FnMut(Committed<'_>),
+    ) -> Result<(), PublishError> {
+        let result = self.publish_all(inbox, membership, progress, committed);
+        if self.is_open {
+            transaction::abort(&self.producer);
+        }
+        result
+    }
+
+    fn publish_all(
+        &mut self,
+        inbox: &Receiver<Publish>,
+        membership: &Membership,
+        mut progress: Progress,
+        mut committed: impl FnMut(Committed<'_>),
     ) -> Result<(), PublishError> {
         let mut uncommitted = None;
         loop {
             match inbox.recv_timeout(Duration::from_millis(50)) {
-                Ok(Publish::Message(message)) => self.send(&message)?,
+                Ok(Publish::Message(message)) => self.send(message)?,
                 Ok(Publish::Commit(commit)) => {
                     let begun = Instant::now();
+                    let Commit { positions, order, snapshot, timestamps_ms } = *commit;
+                    let offsets = place::offsets(&positions);
+                    progress.advance(positions, order);
+                    let snapshot_bytes = self.save(&mut progress, snapshot)?;
+                    let value = progress.to_bytes();
+                    self.send(self.state_message(StateRecord { key: PROGRESS_KEY.to_owned(), value }))?;
                     self.flush()?;
-                    // Positions are cumulative: one that could not be committed is made good by the next.
-                    uncommitted = self.commit(membership, &commit)?.then(|| commit.clone());
-                    committed(&commit, begun.elapsed());
+                    // At least once, offsets that could not be committed are made good by the next, which are further on.
+                    uncommitted = self.commit(membership, &offsets)?.then_some(offsets);
+                    committed(Committed {
+                        timestamps_ms: &timestamps_ms,
+                        took: begun.elapsed(),
+                        snapshot_bytes,
+                    });
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.producer.poll(Duration::ZERO);
@@ -239,10 +284,13 @@ impl Publisher {
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.flush()?;
+        // What came after the last commit is not part of any: the transaction is aborted, or its records come again.
+        if !self.is_transactional() {
+            self.flush()?;
+        }
         let deadline = Instant::now() + LAST_COMMIT;
-        while let Some(commit) = &uncommitted
-            && self.commit(membership, commit)?
+        while let Some(offsets) = &uncommitted
+            && self.commit(membership, offsets)?
         {
             if Instant::now() > deadline || !membership.lease().is_held() {
                 tracing::warn!(
@@ -255,16 +303,80 @@ impl Publisher {
         Ok(())
     }
 
-    /// Commits; whether it has to be tried again.
-    fn commit(&self, membership: &Membership, commit: &Commit) -> Result<bool, PublishError> {
-        if commit.positions.is_empty() {
+    /// Saves the operator, if it is to be, as part of the commit under way. Gives the snapshot's size.
+    ///
+    /// A snapshot that can't be kept is tried again with the next one; meanwhile the order since the last one grows.
+    fn save(
+        &mut self,
+        progress: &mut Progress,
+        operator: Option<SavedOperator>,
+    ) -> Result<Option<usize>, PublishError> {
+        let Some(operator) = operator else { return Ok(None) };
+        let generation = progress.generation + 1;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let about = About::new(self.config, generation, now.as_millis() as i64);
+        let bytes = Snapshot { about, operator }.to_bytes();
+        let named = Named { generation, checksum: seal::checksum(&bytes).unwrap_or_default() };
+        match &self.directory {
+            Some(directory) => {
+                if let Err(error) = directory.write(named, &bytes) {
+                    tracing::error!(%error, "the state could not be saved; trying again with the next snapshot");
+                    if progress.order.num_runs() > MAX_RUNS {
+                        return Err(PublishError::State(error.to_string()));
+                    }
+                    return Ok(None);
+                }
+                directory.prune(generation);
+            }
+            None => {
+                for (index, record) in topic::snapshot_records(named, &bytes).into_iter().enumerate() {
+                    if index > 0 {
+                        self.flush()?;
+                        crash::point("mid_snapshot");
+                    }
+                    self.send(self.state_message(record))?;
+                }
+            }
+        }
+        progress.cut(named);
+        Ok(Some(bytes.len()))
+    }
+
+    fn state_message(&self, record: StateRecord) -> Message {
+        Message {
+            topic: self.state_topic.clone(),
+            partition: 0,
+            key: Some(record.key.into_bytes().into()),
+            payload: Some(record.value.into()),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Ends the unit of delivery; whether, at least once, its offsets have to be committed again.
+    fn commit(
+        &mut self,
+        membership: &Membership,
+        offsets: &BTreeMap<i32, i64>,
+    ) -> Result<bool, PublishError> {
+        let mut list = TopicPartitionList::new();
+        for (&partition, &offset) in offsets {
+            let added = list.add_partition_offset(membership.input(), partition, Offset::Offset(offset));
+            added.map_err(|error| self.commit_error(error))?;
+        }
+        if self.is_transactional() {
+            let Some(group) = membership.group_metadata() else {
+                let reason = "this process is no longer a member of the group".to_owned();
+                return Err(TransactionError::Aborted(reason).into());
+            };
+            let give_up = || !membership.lease().is_held();
+            transaction::commit(&self.producer, &self.config.kafka.group, &list, &group, &give_up)?;
+            self.is_open = false;
             return Ok(false);
         }
-        match membership.commit(&commit.positions) {
+        crash::point("after_offsets_before_commit");
+        match membership.commit(&list) {
             Ok(()) => Ok(false),
-            Err(error) if super::is_final(&error) => {
-                Err(PublishError::Commit { topic: membership.input().to_owned(), error })
-            }
+            Err(error) if super::is_final(&error) => Err(self.commit_error(error)),
             // A rebalance under way, a coordinator that moves: it passes, or the lease goes.
             Err(error) => {
                 tracing::warn!(%error, "offsets could not be committed; trying again");
@@ -273,17 +385,45 @@ impl Publisher {
         }
     }
 
-    /// Sends again what was too large, cut down, each in a batch of its own: a topic's limit is on the batch.
-    fn resend(&self) -> Result<(), PublishError> {
-        let cut = std::mem::take(&mut *lock(&self.producer.context().too_large));
-        for message in &cut {
-            self.drain()?;
-            self.send(message)?;
-        }
-        if cut.is_empty() { Ok(()) } else { self.drain() }
+    fn commit_error(&self, error: KafkaError) -> PublishError {
+        PublishError::Commit { topic: self.config.input.topic.clone(), error }
     }
 
-    fn send(&self, message: &Message) -> Result<(), PublishError> {
+    /// Sends again what was too large, cut down, each in a batch of its own: a topic's limit is on the batch.
+    fn resend(&mut self) -> Result<(), PublishError> {
+        let refused = self.producer.context().take_refused();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        if self.is_transactional() {
+            let reason =
+                "rejected records are too large for their topic and go without their values".to_owned();
+            return Err(TransactionError::Aborted(reason).into());
+        }
+        for message in refused {
+            self.drain()?;
+            self.post(&cut_down(message))?;
+        }
+        self.drain()
+    }
+
+    fn send(&mut self, message: Message) -> Result<(), PublishError> {
+        if self.is_transactional() && !self.is_open {
+            self.producer
+                .begin_transaction()
+                .map_err(|error| transaction::classify(&error, &self.config.kafka.group))?;
+            self.is_open = true;
+            crash::point("before_produce");
+        }
+        if self.config.output.rejected.as_deref() == Some(&*message.topic) && self.too_large.knows(&message) {
+            self.drain()?;
+            self.post(&cut_down(message))?;
+            return self.drain();
+        }
+        self.post(&message)
+    }
+
+    fn post(&self, message: &Message) -> Result<(), PublishError> {
         let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
         for (key, value) in &message.headers {
             headers = headers.insert(Header { key, value: Some(value) });
@@ -303,9 +443,7 @@ impl Publisher {
                     self.check()?;
                     record = refused;
                 }
-                Err((error, _)) => {
-                    return Err(PublishError::Delivery { topic: message.topic.to_string(), error });
-                }
+                Err((error, _)) => return Err(self.failed(message.topic.to_string(), error)),
             }
         }
         self.producer.poll(Duration::ZERO);
@@ -313,19 +451,16 @@ impl Publisher {
     }
 
     /// Waits until everything that was sent is acknowledged, for as long as brokers are away.
-    fn flush(&self) -> Result<(), PublishError> {
+    fn flush(&mut self) -> Result<(), PublishError> {
         self.drain()?;
-        while !lock(&self.producer.context().too_large).is_empty() {
-            self.resend()?;
-        }
-        Ok(())
+        self.resend()
     }
 
     fn drain(&self) -> Result<(), PublishError> {
         while self.producer.in_flight_count() > 0 {
             match self.producer.flush(Duration::from_millis(100)) {
                 Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}
-                Err(error) => return Err(PublishError::Delivery { topic: "(any)".into(), error }),
+                Err(error) => return Err(self.failed("(any)".into(), error)),
             }
             self.check()?;
         }
@@ -333,9 +468,30 @@ impl Publisher {
     }
 
     fn check(&self) -> Result<(), PublishError> {
-        match lock(&self.producer.context().failed).take() {
+        match self.producer.context().take_failed() {
             None => Ok(()),
-            Some((topic, error)) => Err(PublishError::Delivery { topic, error }),
+            Some((topic, error)) => Err(self.failed(topic, error)),
+        }
+    }
+
+    /// What it means that a message was not delivered.
+    fn failed(&self, topic: String, error: KafkaError) -> PublishError {
+        if !self.is_transactional() {
+            return PublishError::Delivery { topic, error };
+        }
+        if let Some(fatal) = transaction::fatal(&self.producer) {
+            return fatal.into();
+        }
+        let needs_hands = remedy(&error) != "" || super::is_final(&error);
+        if needs_hands {
+            return PublishError::Delivery { topic, error };
+        }
+        match transaction::classify(&error, &self.config.kafka.group) {
+            TransactionError::Aborted(reason) => {
+                TransactionError::Aborted(format!("a message to '{topic}' was not delivered: {reason}"))
+                    .into()
+            }
+            other => other.into(),
         }
     }
 }

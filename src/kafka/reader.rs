@@ -23,8 +23,8 @@ use super::{
     membership::Membership,
 };
 use crate::{
-    config::{Config, Start},
-    operator::{Input, Positions},
+    config::Config,
+    operator::Input,
     record::{self, Decoder},
 };
 
@@ -38,8 +38,6 @@ const POLL: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(20);
 /// A partition that is silent for this long (its broker may be away) no longer holds up the others.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How long the broker may take to tell an offset; less than the heartbeat's limit.
-const OFFSETS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the input's partitions are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the broker may take to tell them.
@@ -94,7 +92,7 @@ pub enum ReadError {
 }
 
 /// What to do about an error of a topic that is read.
-pub(super) fn remedy(error: &KafkaError) -> &'static str {
+pub(crate) fn remedy(error: &KafkaError) -> &'static str {
     match super::code(error) {
         Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "; give the principal the right to READ it",
         Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
@@ -118,7 +116,6 @@ pub struct Reader {
     group: String,
     backlog: Arc<Backlog>,
     observed: Arc<Observed>,
-    positions: Positions,
     paused: BTreeSet<i32>,
     /// When each partition was last heard of, `None` while it is known to have no more data.
     awaited: BTreeMap<i32, Option<Instant>>,
@@ -127,14 +124,13 @@ pub struct Reader {
 impl ConsumerContext for Context {}
 
 impl Reader {
-    /// A reader that is assigned these partitions.
+    /// A reader of these partitions, each from an offset.
     ///
     /// # Errors
-    /// When the broker does not tell where the group stands.
+    /// When the client can't be made.
     pub fn start(
         config: &Config,
-        membership: &Membership,
-        partitions: &[i32],
+        from: &BTreeMap<i32, i64>,
         backlog: Arc<Backlog>,
     ) -> Result<Self, ReadError> {
         let mut settings = client::consumer(&config.kafka);
@@ -150,9 +146,7 @@ impl Reader {
         let context = Context { topic: config.input.topic.clone(), observed: observed.clone() };
         let consumer: BaseConsumer<Context> =
             client::create(&settings, &config.kafka, context).map_err(ReadError::Client)?;
-        let committed = membership.committed(partitions).map_err(ReadError::Start)?;
-        let positions = starting_positions(&consumer, config, &committed).map_err(ReadError::Start)?;
-        assign(&consumer, &config.input.topic, &positions).map_err(ReadError::Start)?;
+        assign(&consumer, &config.input.topic, from).map_err(ReadError::Start)?;
         let now = Instant::now();
         Ok(Self {
             consumer,
@@ -161,16 +155,9 @@ impl Reader {
             group: config.kafka.group.clone(),
             backlog,
             observed,
-            positions,
             paused: BTreeSet::new(),
-            awaited: partitions.iter().map(|&p| (p, Some(now))).collect(),
+            awaited: from.keys().map(|&partition| (partition, Some(now))).collect(),
         })
-    }
-
-    /// The offset that each partition is read from.
-    #[must_use]
-    pub fn positions(&self) -> &Positions {
-        &self.positions
     }
 
     /// What the client observes meanwhile.
@@ -226,7 +213,7 @@ impl Reader {
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.awaited.insert(partition, None);
-                    chunk.inputs.push(Input::Idle(partition));
+                    chunk.inputs.push(Input::Ended(partition));
                     false
                 }
                 Some(Err(error)) => {
@@ -299,7 +286,7 @@ impl Reader {
             if silent && !self.paused.contains(&partition) {
                 tracing::warn!(partition, "no word of this partition; the others go on without it meanwhile");
                 *awaited = None;
-                chunk.inputs.push(Input::Idle(partition));
+                chunk.inputs.push(Input::Silent(partition));
             }
         }
     }
@@ -357,40 +344,9 @@ fn borrow<'a>(message: &'a BorrowedMessage<'_>) -> record::Message<'a> {
     }
 }
 
-/// Where each partition is read from: the committed offset, or else where the config says.
-fn starting_positions(
-    consumer: &BaseConsumer<Context>,
-    config: &Config,
-    committed: &BTreeMap<i32, Option<i64>>,
-) -> KafkaResult<Positions> {
-    let topic = &config.input.topic;
-    let mut positions = Positions::new();
-    for (&partition, committed) in committed {
-        let position = match (committed, config.input.start) {
-            (Some(at), _) => *at,
-            (None, Start::Earliest) => consumer.fetch_watermarks(topic, partition, OFFSETS_TIMEOUT)?.0,
-            (None, Start::Latest) => consumer.fetch_watermarks(topic, partition, OFFSETS_TIMEOUT)?.1,
-            (None, Start::At(time_us)) => {
-                let mut time = TopicPartitionList::new();
-                let time_ms = Offset::Offset(time_us.div_euclid(1000));
-                time.add_partition_offset(topic, partition, time_ms)?;
-                let found = consumer.offsets_for_times(time, OFFSETS_TIMEOUT)?;
-                match found.elements().first().map(|found| found.error().map(|()| found.offset())) {
-                    Some(Ok(Offset::Offset(at))) => at,
-                    Some(Err(error)) => return Err(error),
-                    // Nothing is that late: what comes next is.
-                    _ => consumer.fetch_watermarks(topic, partition, OFFSETS_TIMEOUT)?.1,
-                }
-            }
-        };
-        positions.insert(partition, position);
-    }
-    Ok(positions)
-}
-
-fn assign(consumer: &BaseConsumer<Context>, topic: &str, positions: &Positions) -> KafkaResult<()> {
+fn assign(consumer: &BaseConsumer<Context>, topic: &str, from: &BTreeMap<i32, i64>) -> KafkaResult<()> {
     let mut list = TopicPartitionList::new();
-    for (&partition, &at) in positions {
+    for (&partition, &at) in from {
         list.add_partition_offset(topic, partition, Offset::Offset(at))?;
     }
     consumer.assign(&list)

@@ -8,7 +8,11 @@ use std::f64::consts::TAU;
 
 use crate::{
     config::{Feature, FeatureKind},
-    model::{normaliser::Normaliser, vocabulary::Vocabulary},
+    model::{
+        normaliser::Normaliser,
+        saved::{Misfit, SavedFeature},
+        vocabulary::Vocabulary,
+    },
     record::{Cell, Event},
 };
 
@@ -52,6 +56,46 @@ impl Inputs {
             FeatureKind::Category { size } => Encoder::Category(Vocabulary::new(size)),
         };
         Self { encoders: features.iter().map(encoder).collect() }
+    }
+
+    /// What the features have learned.
+    #[must_use]
+    pub fn saved(&self) -> Vec<SavedFeature> {
+        let saved = |encoder: &Encoder| match encoder {
+            Encoder::Number(normaliser) => SavedFeature::Number(*normaliser),
+            Encoder::Cycle { .. } => SavedFeature::Cycle,
+            Encoder::Category(vocabulary) => SavedFeature::Category(vocabulary.values()),
+        };
+        self.encoders.iter().map(saved).collect()
+    }
+
+    /// Takes what features have learned; for inputs with nothing learned yet.
+    ///
+    /// # Errors
+    /// When these are not what was saved of features of the same kinds and sizes.
+    pub fn restore(&mut self, saved: Vec<SavedFeature>) -> Result<(), Misfit> {
+        if saved.len() != self.encoders.len() {
+            return Err(Misfit::new(format!(
+                "it has {} features where this config has {}",
+                saved.len(),
+                self.encoders.len()
+            )));
+        }
+        for (index, (encoder, saved)) in self.encoders.iter_mut().zip(saved).enumerate() {
+            match (&mut *encoder, saved) {
+                (Encoder::Number(own), SavedFeature::Number(normaliser)) if normaliser.is_valid() => {
+                    *own = normaliser;
+                }
+                (Encoder::Cycle { .. }, SavedFeature::Cycle) => {}
+                (Encoder::Category(own), SavedFeature::Category(values)) => {
+                    *own = Vocabulary::of(own.other() as usize, values).ok_or_else(|| {
+                        Misfit::new(format!("the vocabulary of feature {} does not fit", index + 1))
+                    })?;
+                }
+                _ => return Err(Misfit::new(format!("feature {} is of another kind", index + 1))),
+            }
+        }
+        Ok(())
     }
 
     /// How many dense inputs a row has.

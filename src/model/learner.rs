@@ -10,6 +10,7 @@ use crate::{
         net::Shape,
         noise::{self, Draws},
         optimizer::Optimizer,
+        saved::{Misfit, SavedLearner},
         twin::Twin,
     },
 };
@@ -101,6 +102,33 @@ impl Learner {
             records: 0,
             updates: 0,
         }
+    }
+
+    /// Everything that the next step depends on.
+    #[must_use]
+    pub fn saved(&self) -> SavedLearner {
+        SavedLearner {
+            trained: self.trained.clone(),
+            averaged: self.averaged.clone(),
+            moments: self.optimizer.moments().clone(),
+            optimizer_steps: self.optimizer.steps(),
+            batches: self.batches,
+            records: self.records,
+            updates: self.updates,
+        }
+    }
+
+    /// Goes on from what was saved.
+    ///
+    /// # Errors
+    /// When it is not finite, or another net's; then nothing is taken.
+    pub fn restore(&mut self, saved: SavedLearner) -> Result<(), Misfit> {
+        saved.check(self.trained.len())?;
+        let SavedLearner { trained, averaged, moments, optimizer_steps, batches, records, updates } = saved;
+        (self.trained, self.averaged) = (trained, averaged);
+        self.optimizer.restore(optimizer_steps, moments);
+        (self.batches, self.records, self.updates) = (batches, records, updates);
+        Ok(())
     }
 
     /// The weights that score.

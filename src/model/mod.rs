@@ -10,6 +10,7 @@ pub mod net;
 pub mod noise;
 pub mod normaliser;
 pub mod optimizer;
+pub mod saved;
 pub mod twin;
 pub mod vocabulary;
 
@@ -17,6 +18,7 @@ use inputs::{Inputs, Row};
 use learner::{Learner, Step};
 use net::{Shape, Workspace};
 use normaliser::Normaliser;
+use saved::{Misfit, SavedModel};
 
 /// Which life of the model this is: 1 until a model starts anew where another one was.
 pub const FIRST_EPOCH: u32 = 1;
@@ -65,6 +67,26 @@ impl Model {
             row: Row::default(),
             workspace: Workspace::default(),
         }
+    }
+
+    /// Everything that its next distribution and its next step depend on.
+    #[must_use]
+    pub fn saved(&self) -> SavedModel {
+        SavedModel { features: self.inputs.saved(), target: self.target, learner: self.learner.saved() }
+    }
+
+    /// Goes on from what was saved; for a model that knows nothing yet.
+    ///
+    /// # Errors
+    /// When it is not finite, or another config's; then the model is of no more use.
+    pub fn restore(&mut self, saved: SavedModel) -> Result<(), Misfit> {
+        if saved.target.is_some_and(|target| !target.is_valid()) {
+            return Err(Misfit::new("center or scale of the target is not a finite number"));
+        }
+        self.inputs.restore(saved.features)?;
+        self.learner.restore(saved.learner)?;
+        self.target = saved.target;
+        Ok(())
     }
 
     /// The length of a distribution's row.

@@ -1,7 +1,9 @@
 //! Location and scale of a variable, robust to heavy tails.
 
+use serde::{Deserialize, Serialize};
+
 /// Maps a variable to about location 0 and scale 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Normaliser {
     /// What is subtracted: the median.
     pub center: f64,
@@ -42,6 +44,12 @@ impl Normaliser {
         // Both are published as float32 with the scores, and everything is computed from what is published.
         let publishable = |value: f64| f64::from((value as f32).clamp(f32::MIN, f32::MAX));
         Self { center: publishable(center), scale: publishable(scale).max(f64::from(f32::MIN_POSITIVE)) }
+    }
+
+    /// Whether it maps finite values to finite values.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.center.is_finite() && self.scale.is_finite() && self.scale > 0.0
     }
 
     /// The value in normalised units.

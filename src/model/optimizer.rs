@@ -28,6 +28,25 @@ impl Optimizer {
         Self { kind, rate, steps: 0, moments: [vec![0.0; len], vec![0.0; len]] }
     }
 
+    /// Steps taken.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// First and second moment.
+    #[must_use]
+    pub fn moments(&self) -> &[Vec<f32>; 2] {
+        &self.moments
+    }
+
+    /// Goes on from these steps and moments; where they are another kind of optimiser's, its own start at 0.
+    pub fn restore(&mut self, steps: u64, moments: [Vec<f32>; 2]) {
+        if moments[0].len() == self.moments[0].len() {
+            (self.steps, self.moments) = (steps, moments);
+        }
+    }
+
     /// Whether all moments are finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {

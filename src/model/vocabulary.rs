@@ -18,6 +18,23 @@ impl Vocabulary {
         Self { size, numbers: HashMap::new() }
     }
 
+    /// A vocabulary that knows these values, in the order of their numbers; `None` where they are too many or one
+    /// comes twice.
+    #[must_use]
+    pub fn of(size: usize, values: Vec<CompactString>) -> Option<Self> {
+        let count = values.len();
+        let numbers: HashMap<_, _> = values.into_iter().zip(0..).collect();
+        (count <= size && numbers.len() == count).then_some(Self { size, numbers })
+    }
+
+    /// The known values, in the order of their numbers.
+    #[must_use]
+    pub fn values(&self) -> Vec<CompactString> {
+        let mut values: Vec<_> = self.numbers.iter().collect();
+        values.sort_unstable_by_key(|(_, number)| **number);
+        values.into_iter().map(|(value, _)| value.clone()).collect()
+    }
+
     /// The number that all unknown values share: the one after the last.
     #[must_use]
     pub fn other(&self) -> u32 {

@@ -10,21 +10,35 @@
 //!
 //! During the warm-up labelled events are collected; the last of them sets the normalisers, and they are then
 //! learned from in mini-batches like any others.
+//!
+//! # Saving and restoring
+//! Between any two records [`Operator::saved`] is all that the rest depends on. A restored operator first catches up
+//! (`restore`): what it takes until then was published before, and its actions are not to be done again.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use crate::{
     config::{Config, FeatureKind},
     density::Density,
-    model::{FIRST_EPOCH, Model, learner::Step},
+    model::{
+        FIRST_EPOCH, Model,
+        learner::{Step, Taken as StepTaken},
+        saved::Misfit,
+    },
     record::{Cell, Event, Known, Record, Reject},
-    score::{Outcome, Realized, Score, Scored, Status, figures::Figures},
+    score::{Outcome, Published, Realized, Score, Scored, Status, figures::Figures},
 };
 
 pub mod order;
+pub mod place;
+pub mod restore;
+pub mod saved;
 pub mod waiting;
 
-use order::Queues;
+use order::{Order, Queues};
+use place::{Position, Positions};
+use restore::{Next, PublishedScores, Restoring};
+use saved::{Counts, Labelled, SavedOperator, WaitingEntry};
 use waiting::{Due, Held, Waiting};
 
 #[cfg(test)]
@@ -35,8 +49,19 @@ mod tests;
 pub enum Input {
     /// A record was read.
     Record(Record),
-    /// A partition has no more data for now.
-    Idle(i32),
+    /// A partition was read to its end.
+    Ended(i32),
+    /// A partition has not answered for long, and is not to be waited for.
+    Silent(i32),
+}
+
+/// A record was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// The partition that it came from.
+    pub partition: i32,
+    /// It was taken before, by the operator that was saved: what comes of it was published then.
+    pub is_replayed: bool,
 }
 
 /// What the operator wants done, in this order.
@@ -59,9 +84,6 @@ pub enum Action {
     Expired,
 }
 
-/// The next offset to take of each partition.
-pub type Positions = BTreeMap<i32, i64>;
-
 /// The operator.
 pub struct Operator {
     model: Model,
@@ -76,7 +98,13 @@ pub struct Operator {
     /// Labelled events that are not learned from yet: the warm-up's, then the unfinished mini-batch.
     labelled: Vec<Rc<Event>>,
     positions: Positions,
+    /// What was taken since `take_order` was asked before.
+    order: Order,
+    epoch: u32,
+    counts: Counts,
     census: Census,
+    /// `Some` while a restored operator catches up.
+    restoring: Option<Restoring>,
 }
 
 /// Whether and when labelled events are learned from.
@@ -111,11 +139,104 @@ impl Operator {
             batch_rows: config.learn.batch,
             labelled: Vec::new(),
             positions,
-            census: Census {
-                missing: vec![0; config.features.len()],
-                unknown: vec![0; config.features.len()],
-            },
+            order: Order::default(),
+            epoch: FIRST_EPOCH,
+            counts: Counts::default(),
+            census: Census::new(config.features.len()),
+            restoring: None,
         }
+    }
+
+    /// An operator that goes on where one was saved, after it has caught up along `order` (what was taken since).
+    /// `added` are the starts of input partitions that came later. Input is to be read from
+    /// [`SavedOperator::read_from`], after the scores of what waits were given with
+    /// [`set_published`](Self::set_published).
+    ///
+    /// # Errors
+    /// When what was saved does not fit the config.
+    pub fn restore(
+        config: &Config,
+        density: Arc<dyn Density>,
+        saved: SavedOperator,
+        added: Positions,
+        order: &Order,
+    ) -> Result<Self, Misfit> {
+        saved.check(config.features.len(), config.target.fields.len())?;
+        let SavedOperator { epoch, positions: cut, stream_time_us, model, labelled, waiting, counts } = saved;
+        let mut positions = added;
+        positions.extend(cut.iter().map(|(&partition, &position)| (partition, position)));
+        let mut operator = Self::new(config, density, positions);
+        operator.model.restore(model)?;
+        operator.epoch = epoch;
+        operator.stream_time_us = stream_time_us;
+        operator.labelled = labelled.into_iter().map(Labelled::into_event).collect();
+        operator.counts = counts;
+        operator.restoring = Some(Restoring::new(cut, waiting, order));
+        Ok(operator)
+    }
+
+    /// Takes the scores that were published for the events which waited when it was saved; one without gets an outcome
+    /// without figures.
+    pub fn set_published(&mut self, scores: PublishedScores) {
+        if let Some(restoring) = &mut self.restoring {
+            restoring.set_scores(scores);
+        }
+    }
+
+    /// Counts another life of the model.
+    pub fn set_epoch(&mut self, epoch: u32) {
+        self.epoch = epoch;
+    }
+
+    /// Takes over a model that was saved elsewhere, in a new life.
+    ///
+    /// # Errors
+    /// When it does not fit the config; then the operator is of no more use.
+    pub fn adopt(&mut self, model: crate::model::saved::SavedModel, epoch: u32) -> Result<(), Misfit> {
+        self.model.restore(model)?;
+        self.epoch = epoch;
+        Ok(())
+    }
+
+    /// Everything that its next action depends on and that can't be read again.
+    ///
+    /// # Panics
+    /// While it catches up: a part of its state is still to be read.
+    #[must_use]
+    pub fn saved(&self) -> SavedOperator {
+        assert!(self.restoring.is_none(), "an operator is saved when it has caught up");
+        SavedOperator {
+            epoch: self.epoch,
+            positions: self.positions.clone(),
+            stream_time_us: self.stream_time_us,
+            model: self.model.saved(),
+            labelled: self.labelled.iter().map(|event| Labelled::of(event)).collect(),
+            waiting: self.waiting.saved(),
+            counts: self.counts,
+        }
+    }
+
+    /// Whether it still catches up with what it did before it was saved.
+    #[must_use]
+    pub fn is_restoring(&self) -> bool {
+        self.restoring.is_some()
+    }
+
+    /// The order in which records were taken since this was asked before.
+    pub fn take_order(&mut self) -> Order {
+        std::mem::take(&mut self.order)
+    }
+
+    /// What was done in this life of the model.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Which life of the model this is.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     /// The model.
@@ -152,22 +273,91 @@ impl Operator {
     pub fn push(&mut self, input: Input) {
         match input {
             Input::Record(record) => self.queues.push(record),
-            Input::Idle(partition) => self.queues.set_idle(partition),
+            Input::Ended(partition) => self.queues.set_ended(partition),
+            Input::Silent(partition) => self.queues.set_silent(partition),
         }
     }
 
     /// Takes the next record, if it is certain which one that is, and adds what is to be done about it to
-    /// `actions`. Gives the partition it came from.
-    pub fn take(&mut self, actions: &mut Vec<Action>) -> Option<i32> {
+    /// `actions`. While the operator catches up, that was done before.
+    pub fn take(&mut self, actions: &mut Vec<Action>) -> Option<Taken> {
+        while let Some(restoring) = &mut self.restoring {
+            match restoring.next(&mut self.queues, &self.positions) {
+                Next::Drop(partition) => return Some(Taken { partition, is_replayed: true }),
+                Next::Take(record) => {
+                    let partition = record.partition();
+                    self.on_record(record, actions);
+                    return Some(Taken { partition, is_replayed: true });
+                }
+                Next::Hold(waiting) => self.hold_again(waiting),
+                Next::Wait => return None,
+                Next::Done => {
+                    self.restoring = None;
+                    // It is written down already, and what was missing was counted.
+                    self.order = Order::default();
+                    self.census = Census::new(self.census.missing.len());
+                }
+            }
+        }
         let record = self.queues.take()?;
         let partition = record.partition();
-        let (offset, last) = record.offset();
-        self.positions.insert(partition, if last { offset + 1 } else { offset });
+        self.on_record(record, actions);
+        Some(Taken { partition, is_replayed: false })
+    }
+
+    fn on_record(&mut self, record: Record, actions: &mut Vec<Action>) {
+        let (partition, next) = (record.partition(), record.position().after(record.is_last()));
+        self.positions.insert(partition, next);
+        self.order.push(partition, next);
         match record {
-            Record::Reject(reject) => actions.push(Action::Reject(reject)),
+            Record::Reject(reject) => {
+                self.counts.rejected += 1;
+                actions.push(Action::Reject(reject));
+            }
             Record::Event(event) => self.on_event(event, actions),
         }
-        Some(partition)
+    }
+
+    /// Lets events wait that waited when the operator was saved, in the same order.
+    fn hold_again(&mut self, waiting: Vec<(WaitingEntry, Option<Box<Event>>)>) {
+        let mut num_lost = 0;
+        for (entry, event) in waiting {
+            let (due, due_us) = match (entry, event) {
+                (WaitingEntry::Known { partition, at, due_us }, Some(event)) if event.target.is_some() => {
+                    let published = self.restoring.as_mut().and_then(|r| r.take_score(partition, at));
+                    (Due::Known(self.held_again(*event, published), due_us), due_us)
+                }
+                (WaitingEntry::Known { due_us, .. }, _) => {
+                    num_lost += 1;
+                    (Due::Expired, due_us)
+                }
+                (WaitingEntry::Expired { due_us }, _) => (Due::Expired, due_us),
+            };
+            self.waiting.hold(due, due_us).expect("no more wait than waited before");
+        }
+        if num_lost > 0 {
+            tracing::warn!(
+                events = num_lost,
+                "events that waited for their targets are no longer in the input: their targets are given up; keep \
+                 input.topic for longer than target.wait"
+            );
+        }
+    }
+
+    /// An event with the score that was published for it; without one its outcome will have no figures.
+    fn held_again(&mut self, event: Event, published: Option<Published>) -> Held {
+        let published =
+            published.unwrap_or(Published { epoch: self.epoch, updates: 0, params: Box::default() });
+        let Published { epoch, updates, params } = published;
+        let score = Score {
+            epoch,
+            updates,
+            status: Status::of(&params),
+            figures: self.figures.evaluate(&params, &event.thresholds),
+            realized: None,
+            params,
+        };
+        Held { event: Rc::new(event), score: Rc::new(score) }
     }
 
     fn on_event(&mut self, event: Event, actions: &mut Vec<Action>) {
@@ -175,9 +365,10 @@ impl Operator {
         while let Some(due) = self.waiting.release(self.stream_time_us) {
             match due {
                 Due::Known(held, known_us) => self.on_target(&held, Some(known_us), actions),
-                Due::Expired => actions.push(Action::Expired),
+                Due::Expired => self.expire(actions),
             }
         }
+        self.counts.scored += 1;
         self.count_inputs(&event);
         let params = self.model.distribution(&event);
         let known = event.target.as_ref().map(|target| target.known);
@@ -187,9 +378,9 @@ impl Operator {
             None => false,
         };
         let score = Rc::new(Score {
-            epoch: FIRST_EPOCH,
+            epoch: self.epoch,
             updates: self.model.updates(),
-            status: if params.is_empty() { Status::Warmup } else { Status::Ok },
+            status: Status::of(&params),
             figures: self.figures.evaluate(&params, &event.thresholds),
             realized: if known_now { Some(self.realize(&event, &params)) } else { None },
             params,
@@ -212,8 +403,13 @@ impl Operator {
             self.waiting.hold(Due::Expired, deadline_us)
         };
         if held.is_err() {
-            actions.push(Action::Expired);
+            self.expire(actions);
         }
+    }
+
+    fn expire(&mut self, actions: &mut Vec<Action>) {
+        self.counts.expired += 1;
+        actions.push(Action::Expired);
     }
 
     /// A target is known: its event gets its outcome, unless the score itself said it, and is learned from.
@@ -227,14 +423,17 @@ impl Operator {
         let Learning::On { warmup_rows } = self.learning else { return };
         self.labelled.push(event.clone());
         if self.model.is_ready() {
-            if self.labelled.len() == self.batch_rows {
-                self.learn(self.batch_rows, actions);
-            }
-        } else if self.labelled.len() == warmup_rows {
+            self.learn_all(actions);
+        } else if self.labelled.len() >= warmup_rows {
             self.model.fit(&self.labelled);
-            while self.labelled.len() >= self.batch_rows {
-                self.learn(self.batch_rows, actions);
-            }
+            self.learn_all(actions);
+        }
+    }
+
+    /// Learns from every mini-batch that is full.
+    fn learn_all(&mut self, actions: &mut Vec<Action>) {
+        while self.labelled.len() >= self.batch_rows {
+            self.learn(self.batch_rows, actions);
         }
     }
 
@@ -242,6 +441,12 @@ impl Operator {
     fn learn(&mut self, records: usize, actions: &mut Vec<Action>) {
         let batch: Vec<Rc<Event>> = self.labelled.drain(..records).collect();
         let step = self.model.learn(&batch);
+        if let StepTaken::Skipped(_) = step.taken {
+            self.counts.skipped += 1;
+        } else {
+            self.counts.learned += records as u64;
+            self.counts.loss_nats = Some(step.loss_nats);
+        }
         actions.push(Action::Learned { step, records });
     }
 
@@ -258,6 +463,12 @@ impl Operator {
                 self.census.unknown[index] += 1;
             }
         }
+    }
+}
+
+impl Census {
+    fn new(num_features: usize) -> Self {
+        Self { missing: vec![0; num_features], unknown: vec![0; num_features] }
     }
 }
 
@@ -278,12 +489,29 @@ impl Record {
         }
     }
 
-    /// The message's offset, and whether this is its last row.
+    /// Where it stands in its partition.
     #[must_use]
-    pub fn offset(&self) -> (i64, bool) {
+    pub fn position(&self) -> Position {
         match self {
-            Self::Event(event) => (event.offset, event.last),
-            Self::Reject(reject) => (reject.offset, reject.last),
+            Self::Event(event) => event.position(),
+            Self::Reject(reject) => Position { offset: reject.offset, row: reject.row },
         }
+    }
+
+    /// Whether it is its message's last row.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        match self {
+            Self::Event(event) => event.last,
+            Self::Reject(reject) => reject.last,
+        }
+    }
+}
+
+impl Event {
+    /// Where it stands in its partition.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { offset: self.offset, row: self.row }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     density,
     model::{learner::Taken, noise::Draws},
     record::{RejectReason, Target},
+    score::Published,
 };
 
 const CONFIG: &str = r#"
@@ -43,7 +44,11 @@ fn config(sets: &[&str]) -> Config {
 }
 
 fn operator(config: &Config, partitions: &[i32]) -> Operator {
-    Operator::new(config, density::build(&config.model, 1), partitions.iter().map(|&p| (p, 0)).collect())
+    Operator::new(
+        config,
+        density::build(&config.model, 1),
+        partitions.iter().map(|&p| (p, Position::at(0))).collect(),
+    )
 }
 
 const SECOND_US: i64 = 1_000_000;
@@ -253,21 +258,25 @@ fn no_more_events_wait_than_the_bound_and_the_rest_expire() {
 #[test]
 fn among_partitions_the_lowest_time_goes_first_and_an_empty_one_is_waited_for() {
     let mut operator = operator(&config(&[]), &[0, 1]);
-    assert_eq!(operator.positions(), &Positions::from([(0, 0), (1, 0)]));
+    assert_eq!(operator.positions(), &Positions::from([(0, Position::at(0)), (1, Position::at(0))]));
     let mut actions = Vec::new();
     let at = |partition, offset, time_us| Event { partition, time_us, ..event(offset, None) };
     operator.push(Input::Record(Record::Event(at(0, 0, 20))));
     operator.push(Input::Record(Record::Event(at(0, 1, 5))));
     assert_eq!(operator.take(&mut actions), None, "partition 1 may hold something older");
     operator.push(Input::Record(Record::Event(at(1, 0, 10))));
-    assert_eq!(operator.take(&mut actions), Some(1));
+    assert_eq!(operator.take(&mut actions).unwrap().partition, 1);
     assert_eq!(operator.take(&mut actions), None, "partition 1 is unheard of again");
-    operator.push(Input::Idle(1));
-    assert_eq!(operator.take(&mut actions), Some(0));
-    assert_eq!(operator.take(&mut actions), Some(0), "within a partition the order is the offsets'");
+    operator.push(Input::Ended(1));
+    assert_eq!(operator.take(&mut actions).unwrap().partition, 0);
+    assert_eq!(
+        operator.take(&mut actions).unwrap().partition,
+        0,
+        "within a partition the order is the offsets'"
+    );
     let order: Vec<_> = scores(&actions).iter().map(|s| (s.event.partition, s.event.offset)).collect();
     assert_eq!(order, [(1, 0), (0, 0), (0, 1)]);
-    assert_eq!(operator.positions(), &Positions::from([(0, 2), (1, 1)]));
+    assert_eq!(operator.positions(), &Positions::from([(0, Position::at(2)), (1, Position::at(1))]));
     assert_eq!(operator.stream_time_us(), Some(20));
 }
 
@@ -288,7 +297,7 @@ fn a_reject_passes_through_in_its_place_and_its_offset_is_passed() {
     operator.push(Input::Record(Record::Event(event(8, None))));
     operator.take(&mut actions).unwrap();
     assert!(matches!(&actions[..], [Action::Reject(reject)] if reject.offset == 7));
-    assert_eq!(operator.positions()[&0], 8);
+    assert_eq!(operator.positions()[&0], Position::at(8));
     assert_eq!(operator.stream_time_us(), None);
 }
 
@@ -299,7 +308,8 @@ fn an_offset_is_passed_with_the_last_row_of_its_message() {
     for (row, last) in [(0, false), (1, true)] {
         operator.push(Input::Record(Record::Event(Event { row, last, ..event(4, None) })));
         operator.take(&mut actions).unwrap();
-        assert_eq!(operator.positions()[&0], if last { 5 } else { 4 });
+        let next = if last { Position::at(5) } else { Position { offset: 4, row: 1 } };
+        assert_eq!(operator.positions()[&0], next);
     }
 }
 
@@ -358,10 +368,187 @@ fn in_groups(config: &Config, events: &[Event], sizes: &[usize]) -> Vec<(i64, u6
         rest = later;
     }
     for partition in 0..3 {
-        operator.push(Input::Idle(partition));
+        operator.push(Input::Ended(partition));
     }
     while operator.take(&mut actions).is_some() {}
     let scores = scores(&actions);
     assert_eq!(scores.len(), events.len());
     scores.iter().map(|scored| bits(scored)).collect()
+}
+
+/// A stream over three partitions, with rejects, messages of two rows, and targets that come later.
+fn mixed_stream() -> Vec<Record> {
+    let mut records = Vec::new();
+    for i in 0..600 {
+        let (partition, offset) = ((i % 3) as i32, i / 3);
+        let event = |row, last| Event { partition, offset, row, last, ..event(i, Some(i * 7919 % 90)) };
+        match i % 50 {
+            13 => records.push(Record::Reject(Reject {
+                partition,
+                offset,
+                row: 0,
+                last: true,
+                key: None,
+                payload: None,
+                reason: RejectReason::Empty,
+                detail: String::new(),
+            })),
+            20 => records.extend([(0, false), (1, true)].map(|(row, last)| Record::Event(event(row, last)))),
+            _ => records.push(Record::Event(event(0, true))),
+        }
+    }
+    records
+}
+
+/// Pushes records in groups and takes what can be taken after each; gives what was taken for the first time.
+fn drive(operator: &mut Operator, records: &[Record], group: usize) -> Vec<Action> {
+    let mut all = Vec::new();
+    for group in records.chunks(group) {
+        group.iter().for_each(|record| operator.push(Input::Record(record.clone())));
+        let mut actions = Vec::new();
+        while let Some(taken) = operator.take(&mut actions) {
+            if taken.is_replayed {
+                actions.clear();
+            }
+            all.append(&mut actions);
+        }
+    }
+    all
+}
+
+/// The scores that were published for what waits.
+fn published(actions: &[Action]) -> PublishedScores {
+    let published = |scored: &&Scored| {
+        let Score { epoch, updates, ref params, .. } = *scored.score;
+        let place = (scored.event.partition, scored.event.position());
+        (place, Published { epoch, updates, params: params.clone() })
+    };
+    scores(actions).iter().map(published).collect()
+}
+
+/// Everything that is published, to the bit.
+fn told(actions: &[Action]) -> Vec<String> {
+    let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    let realized = |r: &Realized| bits(&[r.target, r.log_score, r.pit]);
+    let tell = |action: &Action| match action {
+        Action::Score(s) => format!(
+            "score {} {:?} {} {:?} {:?} {:?}",
+            s.event.partition,
+            s.event.position(),
+            s.score.updates,
+            bits(&s.score.figures),
+            s.score.params,
+            s.score.realized.as_ref().map(realized),
+        ),
+        Action::Outcome(o) => format!(
+            "outcome {} {:?} {} {} {:?}",
+            o.event.partition,
+            o.event.position(),
+            o.score.updates,
+            o.target_time_us,
+            realized(&o.realized),
+        ),
+        Action::Reject(r) => format!("reject {} {}", r.partition, r.offset),
+        Action::Learned { records, step } => format!("learned {records} {:x}", step.loss_nats.to_bits()),
+        Action::Expired => "expired".to_owned(),
+    };
+    actions.iter().map(tell).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Promise 4: learning survives a crash to the bit. The operator is saved at one point, crashes at a later one, and
+    /// goes on from what was saved, the published scores and the written order alone.
+    #[test]
+    fn a_restored_operator_goes_on_as_if_it_had_never_stopped(
+        saved_after in 1usize..600,
+        crashed_after in 0usize..300,
+        group in 1usize..50,
+        regroup in 1usize..50,
+        warmup in prop::sample::select(vec![64, 500]),
+    ) {
+        let config = config(&["target.wait=70s", &format!("learn.warmup={warmup}")]);
+        let records = mixed_stream();
+        let crashed_after = (saved_after + crashed_after).min(records.len());
+
+        let mut operator = operator(&config, &[0, 1, 2]);
+        let mut before = drive(&mut operator, &records[..saved_after], group);
+        let saved = operator.saved();
+        let bytes = postcard::to_stdvec(&saved).unwrap();
+        let saved: SavedOperator = postcard::from_bytes(&bytes).unwrap();
+        operator.take_order();
+        before.extend(drive(&mut operator, &records[saved_after..crashed_after], group));
+        let order = operator.take_order();
+        let mut truth = drive(&mut operator, &records[crashed_after..], group);
+        (0..3).for_each(|partition| operator.push(Input::Ended(partition)));
+        while operator.take(&mut truth).is_some() {}
+
+        // The input is read again from the oldest record that is needed, in other groups.
+        let from = saved.read_from();
+        let again: Vec<Record> =
+            records.iter().filter(|r| r.position() >= from[&r.partition()]).cloned().collect();
+        let density = density::build(&config.model, 1);
+        let mut restored = Operator::restore(&config, density, saved, Positions::new(), &order).unwrap();
+        restored.set_published(published(&before));
+        let mut after = drive(&mut restored, &again, regroup);
+        (0..3).for_each(|partition| restored.push(Input::Ended(partition)));
+        let mut rest = Vec::new();
+        while let Some(taken) = restored.take(&mut rest) {
+            if taken.is_replayed {
+                rest.clear();
+            }
+            after.append(&mut rest);
+        }
+        prop_assert!(told(&truth) == told(&after), "what is published differs");
+        let bytes = |operator: &Operator| postcard::to_stdvec(&operator.saved()).unwrap();
+        prop_assert!(bytes(&operator) == bytes(&restored), "the states differ at the end");
+    }
+}
+
+#[test]
+fn an_event_that_waits_and_is_gone_from_the_input_is_given_up_and_the_rest_goes_on() {
+    let config = config(&["learn.warmup=32"]);
+    let events: Vec<Record> = (0..200).map(|i| Record::Event(event(i, Some(30)))).collect();
+    let mut operator = operator(&config, &[0]);
+    drive(&mut operator, &events[..100], 10);
+    let saved = operator.saved();
+    assert_eq!(operator.num_waiting(), 31);
+    let density = density::build(&config.model, 1);
+    let mut restored =
+        Operator::restore(&config, density, saved, Positions::new(), &Order::default()).unwrap();
+    // Retention has removed the first of them, and no scores are left.
+    let actions = drive(&mut restored, &events[75..], 10);
+    assert_eq!(actions.iter().filter(|a| matches!(a, Action::Expired)).count(), 6);
+    let outcomes = actions.iter().filter_map(|a| match a {
+        Action::Outcome(o) if o.event.offset < 100 => Some(o.realized),
+        _ => None,
+    });
+    assert!(outcomes.clone().all(|r| r.log_score.is_nan() && r.target.is_finite()));
+    assert_eq!(outcomes.count(), 25);
+    assert_eq!(scores(&actions).len(), 100);
+}
+
+#[test]
+fn a_state_of_another_net_or_with_a_weight_that_is_not_finite_is_refused() {
+    let config = config(&[]);
+    let mut operator = operator(&config, &[0]);
+    let events: Vec<Record> = (0..100).map(|i| Record::Event(event(i, None))).collect();
+    drive(&mut operator, &events, 10);
+    let saved = operator.saved();
+    let refused = |change: &dyn Fn(&mut SavedOperator)| {
+        let mut saved = saved.clone();
+        change(&mut saved);
+        let density = density::build(&config.model, 1);
+        Operator::restore(&config, density, saved, Positions::new(), &Order::default()).err()
+    };
+    assert_eq!(refused(&|_| ()), None);
+    assert!(refused(&|saved| saved.model.learner.trained.truncate(9)).is_some());
+    assert!(refused(&|saved| saved.model.learner.averaged[3] = f32::NAN).is_some());
+    assert!(refused(&|saved| saved.model.learner.moments[1][0] = -1.0).is_some());
+    assert!(refused(&|saved| saved.model.target.as_mut().unwrap().scale = 0.0).is_some());
+    assert!(refused(&|saved| saved.model.features.truncate(1)).is_some());
+    assert!(refused(&|saved| saved.labelled[0].features.push(Cell::Null)).is_some());
+    let entry = WaitingEntry::Known { partition: 0, at: Position::at(100), due_us: 0 };
+    assert!(refused(&|saved| saved.waiting.push(entry)).is_some());
 }

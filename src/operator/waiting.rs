@@ -2,6 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, rc::Rc};
 
+use super::saved::WaitingEntry;
 use crate::{record::Event, score::Score};
 
 /// At most this many events wait at once; the target of one beyond it is given up (`expired`), so that a
@@ -64,6 +65,22 @@ impl Waiting {
         self.entered += 1;
         self.heap.push(Reverse(Entry { due_us, sequence: self.entered, due }));
         Ok(())
+    }
+
+    /// What waits, in the order in which it came.
+    #[must_use]
+    pub fn saved(&self) -> Vec<WaitingEntry> {
+        let mut entries: Vec<&Entry> = self.heap.iter().map(|Reverse(entry)| entry).collect();
+        entries.sort_unstable_by_key(|entry| entry.sequence);
+        let saved = |entry: &&Entry| match &entry.due {
+            Due::Known(held, due_us) => WaitingEntry::Known {
+                partition: held.event.partition,
+                at: held.event.position(),
+                due_us: *due_us,
+            },
+            Due::Expired => WaitingEntry::Expired { due_us: entry.due_us },
+        };
+        entries.iter().map(saved).collect()
     }
 
     /// The next event whose moment stream time has passed, earliest first.

@@ -1,9 +1,10 @@
 //! What a decoded input record is to the operator.
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 
 /// One value of a record.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Cell {
     /// Absent or null.
     Null,

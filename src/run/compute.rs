@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     config::Config,
-    http::Health,
-    kafka::{backlog::Backlog, client::Observed, reader::Chunk},
+    crash,
+    http::{Health, ModelFacts, Restoring, Role},
+    kafka::{backlog::Backlog, client::Observed, publisher::Commit, reader::Chunk},
     metrics::Metrics,
     operator::{Action, Operator},
 };
@@ -22,6 +23,12 @@ use crate::{
 const MAX_WAIT: Duration = Duration::from_millis(50);
 /// How many records are taken between looks at the clock.
 const RECORDS_PER_LOOK: usize = 64;
+/// How often it is logged how far a restore is.
+const LOG_INTERVAL: Duration = Duration::from_secs(2);
+
+/// When partitions take turns at every record, this many runs are written down until the state is saved, however young
+/// the last snapshot is: every commit repeats them, at three bytes each.
+const MAX_RUNS: usize = 40_000;
 
 /// Drives the operator.
 pub struct Compute<'a> {
@@ -30,39 +37,76 @@ pub struct Compute<'a> {
     backlog: &'a Backlog,
     monitor: Monitor<'a>,
     observed: &'a Observed,
+    metrics: &'a Metrics,
     health: &'a Health,
     commit_every: Duration,
     next_commit: Instant,
+    save_every: Duration,
+    next_save: Instant,
+    /// Something was taken since the state was last saved, or it was never saved.
+    is_unsaved: bool,
+    /// What was taken since then, in runs of one partition.
+    num_runs: usize,
+    /// `Some` until the operator goes on by itself.
+    restore: Option<Restore>,
     actions: Vec<Action>,
+}
+
+/// A restore under way.
+struct Restore {
+    begun: Instant,
+    next_log: Instant,
+    records: u64,
+    /// How many records are to be read again, at most.
+    of: u64,
+}
+
+/// What a term begins with.
+pub struct Start {
+    /// When the restore began: reading the state is part of it.
+    pub begun: Instant,
+    /// How many records the operator reads again before it has caught up, at most.
+    pub num_replayed: u64,
+    /// There is a snapshot of this life of the model.
+    pub is_saved: bool,
 }
 
 impl<'a> Compute<'a> {
     /// A driver for this operator.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own, and it is made in one place")]
     pub fn new(
         config: &Config,
         operator: Operator,
+        start: &Start,
         outputs: Outputs<'a>,
         backlog: &'a Backlog,
         observed: &'a Observed,
         metrics: &'a Metrics,
         health: &'a Health,
     ) -> Self {
+        let now = Instant::now();
         Self {
             operator,
             outputs,
             backlog,
             monitor: Monitor::new(config, metrics, observed),
             observed,
+            metrics,
             health,
             commit_every: config.delivery.commit,
-            next_commit: Instant::now() + config.delivery.commit,
+            next_commit: now + config.delivery.commit,
+            save_every: config.state.interval,
+            next_save: if start.is_saved { now + config.state.interval } else { now },
+            is_unsaved: !start.is_saved,
+            num_runs: 0,
+            restore: Some(Restore { begun: start.begun, next_log: now, records: 0, of: start.num_replayed }),
             actions: Vec::new(),
         }
     }
 
-    /// Runs until the chunks end or `ends` says so; then hands in what it has.
+    /// Runs until the chunks end or `ends` says so; then hands in what it has, and saves the state.
     pub fn run(&mut self, chunks: &Receiver<Chunk>, ends: &impl Fn() -> bool) -> Result<(), RunError> {
-        match self.run_until(chunks, ends).and_then(|()| self.outputs.commit(self.operator.positions())) {
+        match self.run_until(chunks, ends).and_then(|()| self.commit(true)) {
             // The publisher's own error says why it is gone.
             Ok(()) | Err(OutputError::Closed) => Ok(()),
             Err(OutputError::Encode(error)) => Err(error.into()),
@@ -70,6 +114,7 @@ impl<'a> Compute<'a> {
     }
 
     fn run_until(&mut self, chunks: &Receiver<Chunk>, ends: &impl Fn() -> bool) -> Result<(), OutputError> {
+        self.take_all(ends)?; // there may be nothing to catch up with
         while !ends() {
             self.health.beat();
             match chunks.recv_timeout(self.wait()) {
@@ -86,7 +131,10 @@ impl<'a> Compute<'a> {
             let begun = Instant::now();
             self.keep_time()?;
             self.monitor.put_out(begun.elapsed().saturating_sub(self.outputs.take_waited()));
-            self.monitor.refresh(&self.operator);
+            if self.restore.is_none() && self.monitor.refresh(&self.operator) {
+                let (epoch, updates) = (self.operator.epoch(), self.operator.model().updates());
+                self.health.set_model(ModelFacts { epoch, updates });
+            }
             if let Some(error) = self.observed.take_last_error() {
                 self.health.record_error(error);
             }
@@ -102,18 +150,26 @@ impl<'a> Compute<'a> {
 
     /// Takes every record that can be taken, unless the end comes.
     fn take_all(&mut self, ends: &impl Fn() -> bool) -> Result<(), OutputError> {
-        let mut taken = 0;
+        let mut num_taken = 0;
         let mut begun = Instant::now();
-        while let Some(partition) = self.operator.take(&mut self.actions) {
-            self.backlog.remove(partition, 1);
+        while let Some(taken) = self.operator.take(&mut self.actions) {
+            self.backlog.remove(taken.partition, 1);
             let operated = Instant::now();
-            self.monitor.operated(&self.actions, operated - begun);
-            for action in &self.actions {
-                self.outputs.put(action)?;
+            if taken.is_replayed {
+                // It was published before.
+                self.actions.clear();
+                self.replayed();
+            } else {
+                self.end_restore();
+                self.is_unsaved = true;
+                self.monitor.operated(&self.actions, operated - begun);
+                for action in &self.actions {
+                    self.outputs.put(action)?;
+                }
+                self.actions.clear();
             }
-            self.actions.clear();
-            taken += 1;
-            if taken % RECORDS_PER_LOOK == 0 {
+            num_taken += 1;
+            if num_taken % RECORDS_PER_LOOK == 0 {
                 self.health.beat();
                 self.keep_time()?;
                 if ends() {
@@ -123,17 +179,71 @@ impl<'a> Compute<'a> {
             begun = Instant::now();
             self.monitor.put_out((begun - operated).saturating_sub(self.outputs.take_waited()));
         }
+        if !self.operator.is_restoring() {
+            self.end_restore();
+        }
         Ok(())
+    }
+
+    fn replayed(&mut self) {
+        let Some(restore) = &mut self.restore else { return };
+        restore.records += 1;
+        crash::point("mid_restore");
+    }
+
+    /// The operator has caught up: from here on it scores.
+    fn end_restore(&mut self) {
+        let Some(restore) = self.restore.take() else { return };
+        crash::point("after_restore");
+        let took = restore.begun.elapsed();
+        self.metrics.restore_seconds.set(took.as_secs_f64());
+        self.health.set_restoring(None);
+        self.health.set_role(Role::Leading);
+        let (epoch, updates) = (self.operator.epoch(), self.operator.model().updates());
+        self.health.set_model(ModelFacts { epoch, updates });
+        tracing::info!(epoch, updates, records = restore.records, ?took, "restored: scoring begins");
     }
 
     /// Does what is due by the clock.
     fn keep_time(&mut self) -> Result<(), OutputError> {
         let now = Instant::now();
+        if let Some(restore) = &mut self.restore {
+            if now >= restore.next_log {
+                restore.next_log = now + LOG_INTERVAL;
+                let (records, of) = (restore.records, restore.of);
+                self.health.set_restoring(Some(Restoring { records, of }));
+                let seconds = restore.begun.elapsed().as_secs_f64();
+                let records_per_second = (records as f64 / seconds.max(1e-3)).round();
+                tracing::info!(records, of, records_per_second, "restoring: reading input again");
+            }
+            return Ok(());
+        }
         self.outputs.close_old(now)?;
         if now >= self.next_commit {
-            self.outputs.commit(self.operator.positions())?;
+            self.commit(false)?;
             self.next_commit = now + self.commit_every;
         }
         Ok(())
+    }
+
+    /// Commits what was put out since the last commit, with the state where it is due or this is the last time.
+    fn commit(&mut self, is_last: bool) -> Result<(), OutputError> {
+        if self.restore.is_some() {
+            return Ok(()); // nothing was done yet that was not done before
+        }
+        let now = Instant::now();
+        let saves = self.is_unsaved && (is_last || now >= self.next_save || self.num_runs > MAX_RUNS);
+        if !self.outputs.is_uncommitted() && !saves {
+            return Ok(());
+        }
+        let order = self.operator.take_order();
+        self.num_runs += order.num_runs();
+        let snapshot = saves.then(|| self.operator.saved());
+        if saves {
+            self.next_save = now + self.save_every;
+            (self.is_unsaved, self.num_runs) = (false, 0);
+        }
+        let positions = self.operator.positions().clone();
+        self.outputs.commit(|timestamps_ms| Commit { positions, order, snapshot, timestamps_ms })
     }
 }

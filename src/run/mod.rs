@@ -7,36 +7,52 @@
 //! The channels are bounded: when the publisher waits for a broker its inbox fills, then the operator waits, the
 //! backlog fills, and the reader pauses partitions while it goes on polling.
 //!
-//! A process leads or stands by (`kafka::membership`). A term of leadership starts from the committed offsets
-//! and ends by a signal, by losing the lease, or by an error; in each case what was scored is handed in first, as
-//! far as brokers allow.
+//! A process leads or stands by (`kafka::membership`); while it stands by it follows the state topic. A term of leadership
+//! begins with taking over the transactions, then reads the state to its end and restores the operator from it. It ends by
+//! a signal, by losing the lease, or by an error; where nobody else has taken over, what was scored is handed in first and
+//! the state saved, as far as brokers allow. An aborted transaction ends the term too: the next one begins from the last
+//! commit, as after a crash.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use rdkafka::error::KafkaError;
+
 use crate::{
-    config::Config,
-    density,
+    config::{Config, Guarantee, OnMismatch},
+    crash,
+    density::{self, Density},
     http::{Health, Role},
     kafka::{
         self,
         backlog::Backlog,
         client,
+        deliveries::TooLarge,
         membership::Membership,
+        offsets,
         preflight::{self, Fault},
-        publisher::{self, Commit, PublishError, Publisher},
+        publisher::{self, Committed, PublishError, Publisher},
         reader::{MAX_CHUNKS, ReadError, Reader},
+        score_log,
+        state_log::StateLog,
+        transaction::TransactionError,
     },
     metrics::Metrics,
-    operator::Operator,
+    operator::place,
     score::arrow::EncodeError,
+    state::{
+        Snapshot,
+        directory::Directory,
+        recovery::{self, Beginning, Initial, Mismatch},
+    },
 };
 
 mod compute;
@@ -44,7 +60,7 @@ mod monitor;
 mod outputs;
 pub mod spec;
 
-use compute::Compute;
+use compute::{Compute, Start};
 use outputs::Outputs;
 
 /// How long a standby's poll waits; a signal is noticed that late at most.
@@ -62,6 +78,15 @@ pub enum RunError {
     /// The group could not be joined.
     #[error("the consumer group could not be joined: {0}")]
     Join(String),
+    /// The state could not be read.
+    #[error("the state could not be read: {}", told(.0))]
+    State(KafkaError),
+    /// The directory of the state can't be used.
+    #[error("{0}; make it writable and give it room, or correct state.dir")]
+    Directory(std::io::Error),
+    /// The state, the config, the group and the input don't fit together.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Mismatch(Vec<Mismatch>),
     /// Reading failed.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -76,12 +101,17 @@ pub enum RunError {
     Thread(String),
 }
 
+fn told(error: &KafkaError) -> String {
+    format!("{error}{}", kafka::reader::remedy(error))
+}
+
 impl RunError {
-    /// Whether it is a broker's absence at the start of a term, which passes: no reason to end a process that ran.
+    /// Whether the next term may begin by itself: a broker's absence passes, and an aborted transaction was rolled back.
     fn passes(&self) -> bool {
         match self {
             Self::Preflight(faults) => faults.iter().all(|fault| matches!(fault, Fault::Unreachable { .. })),
-            Self::Read(ReadError::Start(error)) => !kafka::is_final(error),
+            Self::Read(ReadError::Start(error)) | Self::State(error) => !kafka::is_final(error),
+            Self::Publish(error) => error.passes(),
             _ => false,
         }
     }
@@ -124,113 +154,262 @@ fn stand_by_and_lead(
     shutdown: &Shutdown,
 ) -> Result<(), RunError> {
     preflight::inspect(config).map_err(RunError::Preflight)?;
+    let directory = config.state.dir.as_deref().map(|path| Directory::new(path, &config.kafka.group));
+    if let Some(directory) = &directory {
+        directory.probe().map_err(RunError::Directory)?;
+    }
     let membership = Membership::join(config)
         .map_err(|error| RunError::Join(client::creation_error(&config.kafka, &error)))?;
-    while !shutdown.has_begun() {
-        health.set_role(Role::Standby);
-        tracing::info!(group = config.kafka.group, topic = config.state.topic, "standing by");
-        while !membership.lease().is_held() && !shutdown.has_begun() {
-            membership.poll(STANDBY_POLL).map_err(ReadError::Group)?;
-            count_rebalances(&membership, metrics);
-            health.beat();
-        }
-        if membership.lease().is_held() && !shutdown.has_begun() {
+    let state_log = StateLog::new(config).map_err(RunError::Join)?;
+    let process = Process { config, membership: &membership, directory, metrics, health, shutdown };
+    process.run(state_log)
+}
+
+/// What lasts for longer than a term of leadership.
+struct Process<'a> {
+    config: &'a Config,
+    membership: &'a Membership,
+    directory: Option<Directory>,
+    metrics: &'a Metrics,
+    health: &'a Health,
+    shutdown: &'a Shutdown,
+}
+
+impl Process<'_> {
+    fn run(&self, mut state_log: StateLog) -> Result<(), RunError> {
+        let too_large = TooLarge::default();
+        let lease = self.membership.lease();
+        while !self.shutdown.has_begun() {
+            self.stand_by(&mut state_log)?;
+            let Some(number) = lease.number().filter(|_| !self.shutdown.has_begun()) else { continue };
             // Topics may have changed while it stood by.
-            let term = preflight::inspect(config).map_err(RunError::Preflight).and_then(|layout| {
+            let term = preflight::inspect(self.config).map_err(RunError::Preflight).and_then(|layout| {
                 let partitions = &layout.input_partitions;
-                tracing::info!(group = config.kafka.group, ?partitions, "leading");
-                lead(config, &membership, partitions, metrics, health, shutdown)
+                tracing::info!(group = self.config.kafka.group, ?partitions, "leading");
+                self.lead(number, &mut state_log, &too_large, partitions)
             });
+            self.metrics.set_partitions(&[]);
+            self.health.set_restoring(None);
             match term {
                 Err(error) if error.passes() => {
-                    tracing::warn!(%error, "the term of leadership could not begin; trying again");
-                    health.record_error(error);
-                    membership.poll(RETRY).map_err(ReadError::Group)?;
+                    tracing::warn!(%error, "the term of leadership ended; trying again from the last commit");
+                    self.health.record_error(error);
+                    self.membership.poll(RETRY).map_err(ReadError::Group)?;
                 }
                 result => result?,
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// One term of leadership.
-fn lead(
-    config: &Config,
-    membership: &Membership,
-    partitions: &[i32],
-    metrics: &Metrics,
-    health: &Health,
-    shutdown: &Shutdown,
-) -> Result<(), RunError> {
-    let lease = membership.lease();
-    let backlog = Arc::new(Backlog::new(partitions.len()));
-    let reader = Reader::start(config, membership, partitions, backlog.clone())?;
-    let observed = reader.observed();
-    let publisher = Publisher::new(config)?;
-    metrics.set_partitions(partitions);
-    health.set_role(Role::Leading);
-
-    let density = density::build(&config.model, config.target.fields.len());
-    let operator = Operator::new(config, density.clone(), reader.positions().clone());
-    let (chunk_sender, chunks) = mpsc::sync_channel(MAX_CHUNKS);
-    let (outbox, inbox) = publisher::channel();
-    let outputs = Outputs::new(config, density.as_ref(), outbox, health)?;
-    // The operator's thread may have nothing to send for long, and would not notice that the publisher is gone.
-    let is_published = AtomicBool::new(true);
-    let ends = || shutdown.has_begun() || !lease.is_held() || !is_published.load(Ordering::Relaxed);
-    lease.begin();
-    let result = thread::scope(|scope| {
-        let reading = thread::Builder::new().name("reader".into()).spawn_scoped(scope, || {
-            let mut last = Instant::now();
-            let result = reader.run(&chunk_sender, membership, ends, |num_paused| {
-                let elapsed = last.elapsed();
-                last = Instant::now();
-                if num_paused > 0 {
-                    metrics.paused_seconds.inc_by(elapsed.as_secs_f64());
+    /// Waits until this process leads or is to end, and keeps up with the state meanwhile.
+    fn stand_by(&self, state_log: &mut StateLog) -> Result<(), RunError> {
+        let lease = self.membership.lease();
+        self.health.set_role(Role::Standby);
+        tracing::info!(group = self.config.kafka.group, topic = self.config.state.topic, "standing by");
+        let mut is_following = false;
+        while !lease.is_held() && !self.shutdown.has_begun() {
+            self.membership.poll(STANDBY_POLL).map_err(ReadError::Group)?;
+            count_rebalances(self.membership, self.metrics);
+            self.health.beat();
+            if is_following {
+                state_log.follow();
+            } else if !lease.is_held() {
+                // Whoever takes over reads it anyway: a broker that is away now is no reason to stop.
+                is_following = true;
+                let mut vigil = Vigil::new(self);
+                if let Err(error) = state_log.read_to_end(&mut || vigil.keep_on() && !lease.is_held()) {
+                    tracing::debug!(%error, "the state could not be read ahead");
                 }
-                count_rebalances(membership, metrics);
-            });
-            // Closed with the thread, so that the operator's thread notices.
-            drop(chunk_sender);
-            result
-        });
-        let publishing = thread::Builder::new().name("publisher".into()).spawn_scoped(scope, || {
-            let result = publisher.run(&inbox, membership, |commit, took| on_commit(metrics, commit, took));
-            is_published.store(false, Ordering::Relaxed);
-            drop(inbox); // wakes the operator's thread where it waits for room
-            result
-        });
-        let mut compute = Compute::new(config, operator, outputs, &backlog, &observed, metrics, health);
-        let computed = compute.run(&chunks, &ends);
-        if shutdown.has_begun() {
-            health.set_role(Role::Draining);
-        }
-        // Dropped, the channels tell the other threads that nothing more comes and nobody listens.
-        drop((compute, chunks));
-        let published = join("publisher", publishing, health);
-        lease.hand_in();
-        let read = join("reader", reading, health);
-        // A failed publisher is the cause, the others only notice that it is gone.
-        published?.or_else(|error| {
-            if lease.is_held() {
-                return Err(RunError::Publish(error));
+                vigil.end()?;
             }
-            tracing::warn!(%error, "leadership was lost before everything was handed in");
-            Ok(())
-        })?;
-        read??;
-        computed
-    });
-    lease.hand_in();
-    metrics.set_partitions(&[]);
-    result
+        }
+        Ok(())
+    }
+
+    /// One term of leadership.
+    fn lead(
+        &self,
+        lease_number: u64,
+        state_log: &mut StateLog,
+        too_large: &TooLarge,
+        partitions: &[i32],
+    ) -> Result<(), RunError> {
+        let Self { config, membership, metrics, health, shutdown, .. } = *self;
+        let lease = membership.lease();
+        let holds = || lease.number() == Some(lease_number);
+        let begun = Instant::now();
+        health.set_role(Role::Restoring);
+        let mut publisher = Publisher::new(config, too_large)?;
+        let density = density::build(&config.model, config.target.fields.len());
+        let mut vigil = Vigil::new(self);
+        let mut keep_on = || vigil.keep_on() && holds();
+        let beginning = self.begin(&publisher, state_log, &density, partitions, &mut keep_on)?;
+        vigil.end()?;
+        let Some(beginning) = beginning else { return Ok(()) };
+        let Beginning { operator, read_from, progress, about, num_replayed, notes, .. } = beginning;
+        for note in notes {
+            tracing::warn!("{note}");
+        }
+        if let Some(about) = &about {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+            let age = Duration::from_millis(u64::try_from(now - about.written_ms).unwrap_or(0));
+            health.set_state_age(age);
+            tracing::info!(snapshot = about.generation, ?age, records = num_replayed, "restoring the state");
+        }
+        let start = Start { begun, num_replayed, is_saved: !progress.snapshots.is_empty() };
+        let backlog = Arc::new(Backlog::new(partitions.len()));
+        let reader = Reader::start(config, &place::offsets(&read_from), backlog.clone())?;
+        let observed = reader.observed();
+        metrics.set_partitions(partitions);
+        let (chunk_sender, chunks) = mpsc::sync_channel(MAX_CHUNKS);
+        let (outbox, inbox) = publisher::channel();
+        let outputs = Outputs::new(config, density.as_ref(), outbox, health)?;
+        // The operator's thread may have nothing to send for long, and would not notice that the publisher is gone.
+        let is_published = AtomicBool::new(true);
+        let ends = || shutdown.has_begun() || !holds() || !is_published.load(Ordering::Relaxed);
+        lease.begin();
+        let result = thread::scope(|scope| {
+            let reading = thread::Builder::new().name("reader".into()).spawn_scoped(scope, || {
+                let mut last = Instant::now();
+                let result = reader.run(&chunk_sender, membership, ends, |num_paused| {
+                    let elapsed = last.elapsed();
+                    last = Instant::now();
+                    if num_paused > 0 {
+                        metrics.paused_seconds.inc_by(elapsed.as_secs_f64());
+                    }
+                    count_rebalances(membership, metrics);
+                });
+                // Closed with the thread, so that the operator's thread notices.
+                drop(chunk_sender);
+                result
+            });
+            let publishing = thread::Builder::new().name("publisher".into()).spawn_scoped(scope, || {
+                let result = publisher.run(&inbox, membership, progress, |committed| {
+                    on_commit(config, metrics, health, &committed);
+                });
+                is_published.store(false, Ordering::Relaxed);
+                drop(inbox); // wakes the operator's thread where it waits for room
+                result
+            });
+            let mut compute =
+                Compute::new(config, operator, &start, outputs, &backlog, &observed, metrics, health);
+            let computed = compute.run(&chunks, &ends);
+            if shutdown.has_begun() {
+                health.set_role(Role::Draining);
+            }
+            // Dropped, the channels tell the other threads that nothing more comes and nobody listens.
+            drop((compute, chunks));
+            let published = join("publisher", publishing, health);
+            lease.hand_in();
+            let read = join("reader", reading, health);
+            // A failed publisher is the cause, the others only notice that it is gone.
+            published?.or_else(|error| {
+                count_failure(&error, metrics);
+                if holds() {
+                    return Err(RunError::Publish(error));
+                }
+                tracing::warn!(%error, "leadership was lost before everything was handed in");
+                Ok(())
+            })?;
+            read??;
+            computed
+        });
+        lease.hand_in();
+        result
+    }
+
+    /// Takes over, and finds out how the term begins; nothing where `keep_on` said no meanwhile.
+    fn begin(
+        &self,
+        publisher: &Publisher<'_>,
+        state_log: &mut StateLog,
+        density: &Arc<dyn Density>,
+        partitions: &[i32],
+        keep_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Beginning>, RunError> {
+        let config = self.config;
+        // Before anything is read: nobody else can add to it from then on.
+        if !publisher.take_over(keep_on)? {
+            return Ok(None);
+        }
+        crash::point("after_init_before_state");
+        let Some(state) = state_log.read_to_end(keep_on).map_err(RunError::State)? else { return Ok(None) };
+        let input = offsets::input_facts(config, self.membership, partitions, keep_on);
+        let Some(input) = input.map_err(ReadError::Start)? else { return Ok(None) };
+        let progress = state.progress();
+        let is_fresh = !matches!(progress, Ok(Some(_))) || config.state.on_mismatch == OnMismatch::Fresh;
+        let initial = match &config.state.initial {
+            Some(file) if is_fresh => Some(read_initial(file)?),
+            _ => None,
+        };
+        let fetch = |named| match &self.directory {
+            Some(directory) => directory.read(named),
+            None => state.snapshot(named),
+        };
+        let mut beginning =
+            recovery::begin(config, density, progress, fetch, initial, &input).map_err(RunError::Mismatch)?;
+        let scores = score_log::published(config, &beginning.waiting, keep_on).map_err(RunError::State)?;
+        let Some(scores) = scores else { return Ok(None) };
+        beginning.operator.set_published(scores);
+        Ok(Some(beginning))
+    }
 }
 
-fn on_commit(metrics: &Metrics, commit: &Commit, took: Duration) {
-    metrics.stages.commit.observe(took.as_secs_f64());
+/// Keeps the membership and the heart alive while something else takes long.
+struct Vigil<'a> {
+    process: &'a Process<'a>,
+    error: Option<KafkaError>,
+}
+
+impl<'a> Vigil<'a> {
+    fn new(process: &'a Process<'a>) -> Self {
+        Self { process, error: None }
+    }
+
+    /// Whether to go on: no end was asked for, and the group is in order.
+    fn keep_on(&mut self) -> bool {
+        let Process { membership, metrics, health, shutdown, .. } = self.process;
+        health.beat();
+        self.error = membership.poll(Duration::ZERO).err();
+        count_rebalances(membership, metrics);
+        self.error.is_none() && !shutdown.has_begun()
+    }
+
+    /// What has gone wrong meanwhile.
+    fn end(self) -> Result<(), RunError> {
+        self.error.map_or(Ok(()), |error| Err(ReadError::Group(error).into()))
+    }
+}
+
+fn read_initial(file: &Path) -> Result<Initial, RunError> {
+    let name = file.display().to_string();
+    let fault = |why| RunError::Mismatch(vec![Mismatch::Initial { file: name.clone(), why }]);
+    let bytes = std::fs::read(file).map_err(|error| fault(error.to_string()))?;
+    let snapshot = Snapshot::from_bytes(&bytes).map_err(|error| fault(error.to_string()))?;
+    Ok(Initial { file: name, snapshot })
+}
+
+fn count_failure(error: &PublishError, metrics: &Metrics) {
+    if let PublishError::Transaction(error) = error {
+        match error {
+            TransactionError::Aborted(_) | TransactionError::Fenced(_) => metrics.transactions.aborted.inc(),
+            TransactionError::Final(_) => metrics.transactions.failed.inc(),
+        }
+    }
+}
+
+fn on_commit(config: &Config, metrics: &Metrics, health: &Health, commit: &Committed<'_>) {
+    metrics.stages.commit.observe(commit.took.as_secs_f64());
+    if config.delivery.guarantee == Guarantee::ExactlyOnce {
+        metrics.transactions.committed.inc();
+    }
+    if let Some(bytes) = commit.snapshot_bytes {
+        metrics.state_bytes.set(bytes as i64);
+        health.set_state_age(Duration::ZERO);
+    }
     let now_ms = jiff::Timestamp::now().as_millisecond();
-    for timestamp_ms in &commit.timestamps_ms {
+    for timestamp_ms in commit.timestamps_ms {
         metrics.latency_seconds.observe((now_ms - timestamp_ms).max(0) as f64 / 1e3);
     }
 }

@@ -174,11 +174,11 @@ impl<'a> Monitor<'a> {
         }
     }
 
-    /// Sets the gauges, now and then.
-    pub fn refresh(&mut self, operator: &Operator) {
+    /// Sets the gauges, now and then; whether it was the time to.
+    pub fn refresh(&mut self, operator: &Operator) -> bool {
         let now = Instant::now();
         if now < self.next_refresh {
-            return;
+            return false;
         }
         self.next_refresh = now + REFRESH;
         self.metrics.waiting_targets.set(operator.num_waiting() as i64);
@@ -188,7 +188,7 @@ impl<'a> Monitor<'a> {
         }
         for (partition, high) in self.observed.high_watermarks() {
             if let Some(next) = operator.positions().get(&partition) {
-                self.metrics.set_lag(partition, (high - next).max(0));
+                self.metrics.set_lag(partition, (high - next.offset).max(0));
             }
         }
         let census = operator.census();
@@ -199,5 +199,6 @@ impl<'a> Monitor<'a> {
             metric.inc_by(census.unknown[index] - self.census.unknown[index]);
         }
         self.census.clone_from(census);
+        true
     }
 }

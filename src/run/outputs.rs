@@ -13,7 +13,7 @@ use crate::{
     http::Health,
     kafka::publisher::{Commit, Message, Outbox, Publish},
     model,
-    operator::{Action, Positions},
+    operator::Action,
     record::{self, Reject},
     score::{
         Outcome, Scored,
@@ -200,21 +200,24 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Closes all batches and ends the unit of delivery at these positions.
+    /// Whether something was put out, or has to be told anyway, since the last commit.
+    #[must_use]
+    pub fn is_uncommitted(&self) -> bool {
+        self.uncommitted
+    }
+
+    /// Closes all batches and ends the unit of delivery, which `commit` makes up from broker timestamps.
     ///
     /// # Errors
     /// When the publisher is gone.
-    pub fn commit(&mut self, positions: &Positions) -> Result<(), OutputError> {
-        if !self.uncommitted {
-            return Ok(());
-        }
+    pub fn commit(&mut self, commit: impl FnOnce(Vec<i64>) -> Commit) -> Result<(), OutputError> {
         self.scores.close_if(|_, _| true, &mut self.way)?;
         if let Some(outcomes) = &mut self.outcomes {
             outcomes.close_if(|_, _| true, &mut self.way)?;
         }
         self.uncommitted = false;
         let timestamps_ms = std::mem::take(&mut self.timestamps_ms);
-        self.way.send(Publish::Commit(Commit { positions: positions.clone(), timestamps_ms }))
+        self.way.send(Publish::Commit(Box::new(commit(timestamps_ms))))
     }
 }
 

@@ -4,6 +4,7 @@ pub mod arrow;
 pub mod columns;
 pub mod figures;
 pub mod json;
+pub mod read;
 pub mod row;
 
 #[cfg(test)]
@@ -25,6 +26,12 @@ pub enum Status {
 }
 
 impl Status {
+    /// Of a distribution that was just computed.
+    #[must_use]
+    pub fn of(params: &[f32]) -> Self {
+        if params.is_empty() { Self::Warmup } else { Self::Ok }
+    }
+
     /// The column's text.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -51,6 +58,17 @@ pub struct Score {
     pub params: Box<[f32]>,
     /// The target and its score, where it was known when the event was scored.
     pub realized: Option<Realized>,
+}
+
+/// What a published score says of the distribution: all that an outcome needs of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Published {
+    /// Which life of the model scored.
+    pub epoch: u32,
+    /// SGD steps that the model had taken.
+    pub updates: u64,
+    /// The distribution's parameters (empty in warm-up).
+    pub params: Box<[f32]>,
 }
 
 /// A target that came, judged by the distribution that its event was scored with.

@@ -1,0 +1,72 @@
+//! Where the input's partitions begin and end, and where the group stands in them.
+
+use std::time::Duration;
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, KafkaResult},
+};
+
+use super::{
+    client::{self, Context},
+    membership::Membership,
+};
+use crate::{
+    config::{Config, Start},
+    state::recovery::{InputFacts, PartitionFacts},
+};
+
+/// How long the broker may take to tell an offset; less than the heartbeat's limit.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What brokers know of these partitions of the input; `None` where `keep_on` said no meanwhile.
+///
+/// # Errors
+/// When brokers refuse or don't answer.
+pub fn input_facts(
+    config: &Config,
+    membership: &Membership,
+    partitions: &[i32],
+    keep_on: &mut dyn FnMut() -> bool,
+) -> KafkaResult<Option<InputFacts>> {
+    let consumer: BaseConsumer<Context> =
+        client::create(&client::consumer(&config.kafka), &config.kafka, Context::default())
+            .map_err(KafkaError::ClientCreation)?;
+    let committed = membership.committed(partitions)?;
+    let topic = &config.input.topic;
+    let mut facts = InputFacts::new();
+    for &partition in partitions {
+        if !keep_on() {
+            return Ok(None);
+        }
+        let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
+        let committed = committed.get(&partition).copied().flatten();
+        let start = match config.input.start {
+            Start::Earliest => low,
+            Start::Latest => high,
+            // Asked only where it matters: a broker that knows no times is no reason to stop.
+            Start::At(_) if committed.is_some() => low,
+            Start::At(time_us) => at_time(&consumer, topic, partition, time_us)?.unwrap_or(high),
+        };
+        facts.insert(partition, PartitionFacts { committed, available: low..high, start });
+    }
+    Ok(Some(facts))
+}
+
+/// The first offset at or after a time; `None` where nothing is that late: what comes next is.
+fn at_time(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    partition: i32,
+    time_us: i64,
+) -> KafkaResult<Option<i64>> {
+    let mut time = TopicPartitionList::new();
+    time.add_partition_offset(topic, partition, Offset::Offset(time_us.div_euclid(1000)))?;
+    let found = consumer.offsets_for_times(time, TIMEOUT)?;
+    match found.elements().first().map(|found| found.error().map(|()| found.offset())) {
+        Some(Ok(Offset::Offset(at))) => Ok(Some(at)),
+        Some(Err(error)) => Err(error),
+        _ => Ok(None),
+    }
+}

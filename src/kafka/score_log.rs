@@ -1,0 +1,86 @@
+//! Reading published scores again, for events that still wait for their targets.
+
+use std::collections::{BTreeMap, HashSet};
+
+use rdkafka::{
+    Message,
+    consumer::BaseConsumer,
+    error::{KafkaError, KafkaResult},
+    message::{BorrowedMessage, Headers},
+};
+
+use super::{
+    client::{self, Context},
+    tail_read::Partition,
+};
+use crate::{
+    config::Config,
+    operator::{place::Position, restore::PublishedScores},
+    score::read,
+};
+
+/// What a look back has found.
+#[derive(Default)]
+struct Found {
+    scores: PublishedScores,
+    /// The place of the oldest event whose score was read.
+    oldest: Option<Position>,
+}
+
+/// The scores that were published for the events at these places, by partition. Those that are no longer in the topic
+/// are left out; `None` where `keep_on` said no meanwhile.
+///
+/// # Errors
+/// When brokers refuse or don't answer.
+pub fn published(
+    config: &Config,
+    waiting: &BTreeMap<i32, Vec<Position>>,
+    keep_on: &mut dyn FnMut() -> bool,
+) -> KafkaResult<Option<PublishedScores>> {
+    let mut scores = PublishedScores::new();
+    if waiting.is_empty() {
+        return Ok(Some(scores));
+    }
+    let mut settings = client::consumer(&config.kafka);
+    settings.set("enable.partition.eof", "true");
+    let consumer: BaseConsumer<Context> =
+        client::create(&settings, &config.kafka, Context::default()).map_err(KafkaError::ClientCreation)?;
+    for (&number, places) in waiting {
+        let partition = Partition { consumer: &consumer, topic: &config.output.topic, number };
+        let wanted: HashSet<Position> = places.iter().copied().collect();
+        let Some(oldest) = places.iter().min() else { continue };
+        // Scores stand in the order of their events, so that one older than all that are wanted ends the search.
+        let is_enough = |found: &Found| {
+            found.scores.len() == wanted.len() || found.oldest.is_some_and(|first| first < *oldest)
+        };
+        let put = |found: &mut Found, message: &BorrowedMessage<'_>| take(found, message, number, &wanted);
+        let Some(read) = partition.read_back(put, is_enough, keep_on)? else { return Ok(None) };
+        let num_missing = wanted.len() - read.value.scores.len();
+        if num_missing > 0 {
+            tracing::warn!(
+                events = num_missing,
+                partition = number,
+                topic = config.output.topic,
+                "scores of events that wait for their targets are no longer in the topic: their outcomes will have \
+                 no figures; keep the topic for longer than target.wait"
+            );
+        }
+        scores.extend(read.value.scores);
+    }
+    Ok(Some(scores))
+}
+
+fn take(found: &mut Found, message: &BorrowedMessage<'_>, partition: i32, wanted: &HashSet<Position>) {
+    let content_type = message.headers().and_then(|headers| {
+        headers.iter().find(|header| header.key == "content-type").and_then(|header| header.value)
+    });
+    let Some(payload) = message.payload() else { return };
+    // What is not a score of ours is none of ours.
+    let Some(rows) = read::rows(content_type.unwrap_or_default(), payload) else { return };
+    for row in rows.into_iter().filter(|row| row.partition == partition) {
+        found.oldest = Some(found.oldest.map_or(row.at, |oldest| oldest.min(row.at)));
+        if wanted.contains(&row.at) {
+            found.scores.insert((partition, row.at), row.published);
+        }
+    }
+}

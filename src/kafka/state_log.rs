@@ -1,0 +1,100 @@
+//! Reading the state topic: its end at first, then what comes, so that whoever takes over has it at hand.
+
+use std::time::Duration;
+
+use rdkafka::{
+    Message,
+    consumer::BaseConsumer,
+    error::{KafkaError, KafkaResult},
+    message::BorrowedMessage,
+};
+
+use super::{
+    client::{self, Context},
+    tail_read::{self, Partition},
+};
+use crate::{config::Config, state::topic::StateTopic};
+
+/// A standby takes at most this many records between two looks at the group.
+const MAX_FOLLOWED: usize = 64;
+
+/// The state topic as far as it was read.
+pub struct StateLog {
+    consumer: BaseConsumer<Context>,
+    topic: String,
+    state: StateTopic,
+    /// Where reading goes on; `None` before the first read.
+    next: Option<i64>,
+}
+
+impl StateLog {
+    /// A log of which nothing was read yet.
+    ///
+    /// # Errors
+    /// What librdkafka refuses, in words without secrets.
+    pub fn new(config: &Config) -> Result<Self, String> {
+        let mut settings = client::consumer(&config.kafka);
+        settings.set("enable.partition.eof", "true");
+        let defaults = [("fetch.wait.max.ms", "100"), ("queued.max.messages.kbytes", "16384")];
+        client::set_defaults(&mut settings, &config.kafka, &defaults);
+        let consumer = client::create(&settings, &config.kafka, Context::default())?;
+        Ok(Self { consumer, topic: config.state.topic.clone(), state: StateTopic::default(), next: None })
+    }
+
+    /// Reads to the end as it is by now; `None` where `keep_on` said no meanwhile.
+    ///
+    /// # Errors
+    /// When brokers refuse or don't answer.
+    pub fn read_to_end(&mut self, keep_on: &mut dyn FnMut() -> bool) -> KafkaResult<Option<&StateTopic>> {
+        let Self { consumer, topic, state, next } = self;
+        let partition = Partition { consumer, topic, number: 0 };
+        if let Some(start) = *next {
+            match partition.read_to_end(start, |message| put(state, message), keep_on) {
+                Ok(Some(end)) => {
+                    *next = Some(end);
+                    return Ok(Some(state));
+                }
+                Ok(None) => return Ok(None),
+                Err(error) if super::is_final(&error) => return Err(error),
+                // The topic was made anew, or cleaned beyond the place where it was left: as at first, then.
+                Err(error) => tracing::warn!(%error, topic, "reading the state anew"),
+            }
+        }
+        *next = None;
+        let Some(read) = partition.read_back(put, StateTopic::is_sufficient, keep_on)? else {
+            return Ok(None);
+        };
+        (*state, *next) = (read.value, Some(read.next));
+        Ok(Some(state))
+    }
+
+    /// Takes the records that came meanwhile, without waiting for any: a standby keeps up.
+    pub fn follow(&mut self) {
+        let Self { consumer, topic, state, next } = self;
+        if next.is_none() {
+            return;
+        }
+        for _ in 0..MAX_FOLLOWED {
+            match consumer.poll(Duration::ZERO) {
+                None => return,
+                Some(Ok(message)) => {
+                    *next = Some(message.offset() + 1);
+                    put(state, &message);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) if tail_read::is_passing(&error) => return,
+                Some(Err(error)) => {
+                    tracing::debug!(%error, topic, "following the state");
+                    *next = None; // it is read anew when it is needed
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn put(state: &mut StateTopic, message: &BorrowedMessage<'_>) {
+    if let Some(key) = message.key() {
+        state.put(key, message.payload());
+    }
+}

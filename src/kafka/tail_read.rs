@@ -1,0 +1,111 @@
+//! Reading a partition's end: from some way back up to where it ends now, and further back while that was not enough.
+
+use std::time::Duration;
+
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, KafkaResult},
+    message::BorrowedMessage,
+};
+
+use super::client::Context;
+
+/// How long brokers may take to tell where a partition begins and ends.
+const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one poll waits.
+const POLL: Duration = Duration::from_millis(50);
+/// How many offsets back the first look goes; each further one goes this many times as far.
+const FIRST_LOOK: i64 = 512;
+const FURTHER: i64 = 8;
+
+/// A partition that is read outside of any group, by a consumer that reads nothing else.
+pub struct Partition<'a> {
+    /// The consumer; it tells of partitions' ends.
+    pub consumer: &'a BaseConsumer<Context>,
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition's number.
+    pub number: i32,
+}
+
+/// What was read, and the offset that follows it.
+pub struct Read<T> {
+    /// What the messages amount to.
+    pub value: T,
+    /// Where reading goes on.
+    pub next: i64,
+}
+
+impl Partition<'_> {
+    /// Reads back from the end until the messages are enough, or until there are no more. `keep_on` is asked between
+    /// polls; when it says no, there is nothing.
+    ///
+    /// # Errors
+    /// When brokers refuse, or don't answer where the partition begins and ends.
+    pub fn read_back<T: Default>(
+        &self,
+        mut put: impl FnMut(&mut T, &BorrowedMessage<'_>),
+        is_enough: impl Fn(&T) -> bool,
+        keep_on: &mut dyn FnMut() -> bool,
+    ) -> KafkaResult<Option<Read<T>>> {
+        let (low, high) = self.consumer.fetch_watermarks(self.topic, self.number, WATERMARKS_TIMEOUT)?;
+        let mut back = FIRST_LOOK;
+        loop {
+            let start = low.max(high.saturating_sub(back));
+            let mut value = T::default();
+            let Some(next) = self.read_to_end(start, |message| put(&mut value, message), keep_on)? else {
+                return Ok(None);
+            };
+            if start == low || is_enough(&value) {
+                return Ok(Some(Read { value, next }));
+            }
+            back = back.saturating_mul(FURTHER);
+        }
+    }
+
+    /// Reads from an offset to the end as it is by then, and gives the offset after it.
+    ///
+    /// # Errors
+    /// When brokers refuse.
+    pub fn read_to_end(
+        &self,
+        start: i64,
+        mut put: impl FnMut(&BorrowedMessage<'_>),
+        keep_on: &mut dyn FnMut() -> bool,
+    ) -> KafkaResult<Option<i64>> {
+        // Assigned anew, the client tells the end again, also where it told it before.
+        self.assign(start)?;
+        let mut next = start;
+        while keep_on() {
+            match self.consumer.poll(POLL) {
+                None => {}
+                Some(Ok(message)) => {
+                    next = message.offset() + 1;
+                    put(&message);
+                }
+                // Transaction markers take offsets too, so that the last message may come long before the end.
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Some(next)),
+                Some(Err(error)) if !is_passing(&error) => return Err(error),
+                Some(Err(error)) => tracing::debug!(%error, topic = self.topic, "reading is interrupted"),
+            }
+        }
+        Ok(None)
+    }
+
+    fn assign(&self, start: i64) -> KafkaResult<()> {
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(self.topic, self.number, Offset::Offset(start))?;
+        self.consumer.assign(&assignment)
+    }
+}
+
+/// Whether librdkafka goes on trying by itself after this error.
+pub fn is_passing(error: &KafkaError) -> bool {
+    use rdkafka::error::RDKafkaErrorCode::{
+        AutoOffsetReset, OffsetOutOfRange, UnknownPartition, UnknownTopic,
+    };
+    let code = super::code(error);
+    let is_lost = matches!(code, Some(AutoOffsetReset | OffsetOutOfRange | UnknownTopic | UnknownPartition));
+    !is_lost && !super::is_final(error)
+}

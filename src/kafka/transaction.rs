@@ -1,0 +1,155 @@
+//! Calls on a transaction, and what their errors mean.
+//!
+//! librdkafka names three classes: a call that may simply be made again, a transaction that has to be aborted, and a
+//! client that is of no more use. An aborted transaction ends the term of leadership, and the next one begins from the
+//! last commit, as after a crash: there is one way to roll back. A fenced client means that another process leads, or
+//! that brokers have aborted a transaction which took too long; which of them shows in whether the lease is still held.
+
+use std::{thread, time::Duration};
+
+use rdkafka::{
+    TopicPartitionList,
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    producer::{BaseProducer, Producer, ProducerContext},
+    util::Timeout,
+};
+
+use crate::crash;
+
+/// How long after a call that may be made again it is.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long one try to get ready may take: between them somebody may ask for the end.
+const INIT_TRY: Duration = Duration::from_millis(500);
+/// librdkafka bounds commits and aborts by what is left of the transaction's time-out.
+const BOUNDED: Timeout = Timeout::Never;
+
+/// Why a transaction was not committed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransactionError {
+    /// It was aborted, or is going to be: what it carried was not published.
+    #[error("the transaction was aborted: {0}")]
+    Aborted(String),
+    /// Another client has taken its place.
+    #[error(
+        "another client took over the transactions, or brokers aborted one that took longer than delivery.timeout: {0}"
+    )]
+    Fenced(String),
+    /// Nothing but somebody's hand helps.
+    #[error("{0}")]
+    Final(String),
+}
+
+/// Gets ready for transactions: from now on any older client of the same transactional id is fenced, and what it had
+/// open is aborted. `false`: `keep_on` said no before.
+///
+/// # Errors
+/// When brokers refuse for good.
+pub fn init<C: ProducerContext>(
+    producer: &BaseProducer<C>,
+    transactional_id: &str,
+    keep_on: &mut dyn FnMut() -> bool,
+) -> Result<bool, TransactionError> {
+    while keep_on() {
+        match producer.init_transactions(INIT_TRY) {
+            Ok(()) => return Ok(true),
+            Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                tracing::debug!(%error, "getting ready for transactions");
+            }
+            Err(error) => return Err(classify(&error, transactional_id)),
+        }
+    }
+    Ok(false)
+}
+
+/// Commits: once all messages were acknowledged, their transaction's offsets go with it.
+///
+/// # Errors
+/// When the transaction was not committed, or when that is not known: then the state topic tells.
+pub fn commit<C: ProducerContext>(
+    producer: &BaseProducer<C>,
+    transactional_id: &str,
+    offsets: &TopicPartitionList,
+    group: &ConsumerGroupMetadata,
+    give_up: &dyn Fn() -> bool,
+) -> Result<(), TransactionError> {
+    crash::point("after_produce_before_offsets");
+    call(transactional_id, give_up, || producer.send_offsets_to_transaction(offsets, group, BOUNDED))?;
+    crash::point("after_offsets_before_commit");
+    call(transactional_id, give_up, || producer.commit_transaction(BOUNDED))?;
+    crash::point("after_commit");
+    Ok(())
+}
+
+/// Aborts, as far as brokers can be reached: whoever comes next aborts what is left.
+pub fn abort<C: ProducerContext>(producer: &BaseProducer<C>) {
+    if let Err(error) = producer.abort_transaction(Duration::from_secs(5)) {
+        tracing::debug!(%error, "the transaction could not be aborted now");
+    }
+}
+
+/// Makes a call until it is through or fails for good.
+pub fn call(
+    transactional_id: &str,
+    give_up: &dyn Fn() -> bool,
+    mut make: impl FnMut() -> KafkaResult<()>,
+) -> Result<(), TransactionError> {
+    loop {
+        match make() {
+            Ok(()) => return Ok(()),
+            Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                if give_up() {
+                    return Err(TransactionError::Aborted(format!("leadership was lost meanwhile: {error}")));
+                }
+                tracing::debug!(%error, "a call on the transaction is made again");
+                thread::sleep(PAUSE);
+            }
+            Err(error) => return Err(classify(&error, transactional_id)),
+        }
+    }
+}
+
+/// What an error of a transaction means that can't be tried again.
+#[must_use]
+pub fn classify(error: &KafkaError, transactional_id: &str) -> TransactionError {
+    use RDKafkaErrorCode::{
+        ClusterAuthorizationFailed, Fenced, InvalidTransactionTimeout, ProducerFenced,
+        TransactionalIdAuthorizationFailed,
+    };
+    let text = error.to_string();
+    match super::code(error) {
+        Some(Fenced | ProducerFenced) => TransactionError::Fenced(text),
+        Some(TransactionalIdAuthorizationFailed | ClusterAuthorizationFailed) => {
+            TransactionError::Final(format!(
+                "no right to transactions: {text}; give the principal the rights to WRITE and DESCRIBE the transactional \
+             id '{transactional_id}' (kafka.group)"
+            ))
+        }
+        Some(InvalidTransactionTimeout) => TransactionError::Final(format!(
+            "the brokers refuse delivery.timeout: {text}; it is above their transaction.max.timeout.ms"
+        )),
+        _ if super::is_final(error) && !is_fatal_code(error) => {
+            TransactionError::Final(format!("{text}{}", super::reader::remedy(error)))
+        }
+        _ => match error {
+            KafkaError::Transaction(error) if error.is_fatal() => {
+                TransactionError::Final(format!("the transactional client can't go on: {text}"))
+            }
+            _ => TransactionError::Aborted(text),
+        },
+    }
+}
+
+fn is_fatal_code(error: &KafkaError) -> bool {
+    super::code(error) == Some(RDKafkaErrorCode::Fatal)
+}
+
+/// The error that has made a client useless, if one has.
+#[must_use]
+pub fn fatal<C: ProducerContext>(producer: &BaseProducer<C>) -> Option<TransactionError> {
+    let (code, reason) = producer.client().fatal_error()?;
+    Some(match code {
+        RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced => TransactionError::Fenced(reason),
+        _ => TransactionError::Final(format!("the transactional client can't go on: {reason}")),
+    })
+}

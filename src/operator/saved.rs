@@ -1,0 +1,140 @@
+//! What a snapshot keeps of the operator: everything that its next score depends on and that can't be read again.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::place::{Position, Positions};
+use crate::{
+    model::saved::{Misfit, SavedModel},
+    record::{Cell, Event, Known, Target},
+};
+
+/// An operator between two records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SavedOperator {
+    /// Which life of the model this is.
+    pub epoch: u32,
+    /// The next row to take of each input partition.
+    pub positions: Positions,
+    /// The highest event time taken, µs since 1970; `i64::MIN` before the first event.
+    pub stream_time_us: i64,
+    /// The model.
+    pub model: SavedModel,
+    /// The warm-up's records, or the unfinished mini-batch, in the order in which their targets became known.
+    pub labelled: Vec<Labelled>,
+    /// What waits for a target, in the order in which it came. The events themselves are read again.
+    pub waiting: Vec<WaitingEntry>,
+    /// What was done so far.
+    pub counts: Counts,
+}
+
+/// A record with its target, as learning needs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Labelled {
+    /// One cell a feature.
+    pub features: Vec<Cell>,
+    /// One value a target field.
+    pub target: Vec<f64>,
+}
+
+/// Something that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitingEntry {
+    /// An event whose target is known at `due_us`, µs since 1970.
+    Known {
+        /// Its input partition.
+        partition: i32,
+        /// Its place there.
+        at: Position,
+        /// When its target is known.
+        due_us: i64,
+    },
+    /// An event that is given up at `due_us`: its target comes later than it may wait.
+    Expired {
+        /// When it is given up.
+        due_us: i64,
+    },
+}
+
+/// What was done since the model's life began.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Events scored.
+    pub scored: u64,
+    /// Records rejected.
+    pub rejected: u64,
+    /// Labelled records learned from.
+    pub learned: u64,
+    /// Events whose target did not come in time.
+    pub expired: u64,
+    /// Mini-batches that moved no weight.
+    pub skipped: u64,
+    /// Loss of the last mini-batch, nats of the target's own unit; `None` before the first.
+    pub loss_nats: Option<f64>,
+}
+
+impl SavedOperator {
+    /// The first row that has to be read again of each partition: the oldest that still waits, or the next to take.
+    #[must_use]
+    pub fn read_from(&self) -> Positions {
+        let mut from = self.positions.clone();
+        for entry in &self.waiting {
+            if let WaitingEntry::Known { partition, at, .. } = entry
+                && let Some(first) = from.get_mut(partition)
+            {
+                *first = (*first).min(*at);
+            }
+        }
+        from
+    }
+
+    /// Checks what the model alone can't know.
+    pub(super) fn check(&self, num_features: usize, dim: usize) -> Result<(), Misfit> {
+        let fits = |labelled: &Labelled| {
+            labelled.features.len() == num_features
+                && labelled.target.len() == dim
+                && labelled.target.iter().all(|y| y.is_finite())
+        };
+        if !self.labelled.iter().all(fits) {
+            return Err(Misfit::new("a labelled record has other features or targets than the config"));
+        }
+        let is_known = |entry: &WaitingEntry| match entry {
+            WaitingEntry::Known { partition, at, .. } => {
+                self.positions.get(partition).is_some_and(|next| at < next)
+            }
+            WaitingEntry::Expired { .. } => true,
+        };
+        if !self.waiting.iter().all(is_known) {
+            return Err(Misfit::new("an event waits that was not taken yet"));
+        }
+        Ok(())
+    }
+}
+
+impl Labelled {
+    /// What learning needs of this event.
+    pub(super) fn of(event: &Event) -> Self {
+        Self {
+            features: event.features.to_vec(),
+            target: event.target.as_ref().map(|target| target.values.to_vec()).unwrap_or_default(),
+        }
+    }
+
+    /// An event that can be learned from; it was published long ago, so nothing else of it matters.
+    pub(super) fn into_event(self) -> Rc<Event> {
+        Rc::new(Event {
+            partition: 0,
+            offset: 0,
+            row: 0,
+            last: true,
+            timestamp_ms: None,
+            time_us: 0,
+            key: None,
+            features: self.features.into(),
+            carry: [].into(),
+            thresholds: [].into(),
+            target: Some(Target { values: self.target.into(), known: Known::WithEvent }),
+        })
+    }
+}

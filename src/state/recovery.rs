@@ -1,0 +1,495 @@
+//! Where a term of leadership begins: a pure decision from what is known of the state, the group and the input.
+
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
+
+use super::{
+    progress::Progress,
+    seal::{self, SealError},
+    snapshot::{About, Named, Snapshot},
+    topic::Unusable,
+};
+use crate::{
+    config::{Change, Config, Difference, OnMismatch},
+    density::Density,
+    model::{FIRST_EPOCH, saved::Misfit},
+    operator::{
+        Operator,
+        place::{Position, Positions},
+        saved::{SavedOperator, WaitingEntry},
+    },
+};
+
+/// What brokers know of the input's partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionFacts {
+    /// The group's committed offset; `None` where it has none.
+    pub committed: Option<i64>,
+    /// The offsets that are there.
+    pub available: Range<i64>,
+    /// Where `input.start` says to begin.
+    pub start: i64,
+}
+
+/// The same of all of them.
+pub type InputFacts = BTreeMap<i32, PartitionFacts>;
+
+/// A file that a group without state starts from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Initial {
+    /// Its name.
+    pub file: String,
+    /// What it holds.
+    pub snapshot: Snapshot,
+}
+
+/// How a term begins.
+pub struct Beginning {
+    /// The operator, which may have to catch up first.
+    pub operator: Operator,
+    /// The place from which each partition is to be read.
+    pub read_from: Positions,
+    /// What the first commit of the term says.
+    pub progress: Progress,
+    /// About the snapshot that it begins with; `None`: it has a new model.
+    pub about: Option<About>,
+    /// The events that wait, whose published scores are to be read again: by partition their places.
+    pub waiting: BTreeMap<i32, Vec<Position>>,
+    /// How many records are read again before it has caught up, at most.
+    pub num_replayed: u64,
+    /// What somebody should know, in words.
+    pub notes: Vec<String>,
+}
+
+/// Why a term can't begin. Each says what to do.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Mismatch {
+    /// The state is another group's.
+    #[error(
+        "state.topic holds the state of group '{found}', and kafka.group is '{group}': give each group a state topic of \
+         its own, or correct kafka.group"
+    )]
+    Foreign {
+        /// Whose it is.
+        found: String,
+        /// The config's group.
+        group: String,
+    },
+    /// The progress record can't be read.
+    #[error("the progress record in state.topic can't be used: {error}{FRESH}")]
+    Progress {
+        /// Why.
+        error: SealError,
+    },
+    /// The config needs a new model.
+    #[error(
+        "the config does not fit the saved model: {}; put that back, or begin a new model{FRESH}",
+        .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    Config(Vec<Difference>),
+    /// No snapshot can be used.
+    #[error(
+        "none of the saved snapshots can be used ({}); put one back (tailwater state import), or begin a new model{FRESH}",
+        .0.join("; ")
+    )]
+    Snapshots(Vec<String>),
+    /// The group's offset is not that of the state.
+    #[error(
+        "the group's offset of '{topic}' partition {partition} is {group_offset}, and the state's is {state_offset}: it was \
+         reset by hand, or another program commits for group '{group}'. To go on where the state ends: \
+         kafka-consumer-groups.sh --bootstrap-server {brokers} --group {group} --topic {topic}:{partition} \
+         --reset-offsets --to-offset {state_offset} --execute. To begin a new model at the group's offsets{FRESH}"
+    )]
+    Offset {
+        /// The input topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// `kafka.group`.
+        group: String,
+        /// `kafka.brokers`.
+        brokers: String,
+        /// What the group has committed.
+        group_offset: i64,
+        /// Where the state is.
+        state_offset: i64,
+    },
+    /// Retention has removed input that is needed.
+    #[error(
+        "'{topic}' partition {partition} begins at offset {begins} and is needed from {needed} on: retention has removed \
+         {what}. Keep the topic for longer (retention.ms), and begin a new model where the input begins{FRESH}"
+    )]
+    Removed {
+        /// The input topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Its first offset.
+        begins: i64,
+        /// The first offset that is needed.
+        needed: i64,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The input ends before the place where the state or the group is.
+    #[error(
+        "the offset {at} of '{topic}' partition {partition} is out of its range: the partition ends at {ends}, so the \
+         topic was made anew, or lost records. To begin where the topic now begins: kafka-consumer-groups.sh \
+         --bootstrap-server {brokers} --group {group} --topic {topic} --reset-offsets --to-earliest --execute, and a \
+         new model{FRESH}"
+    )]
+    Ends {
+        /// The input topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Where it ends.
+        ends: i64,
+        /// Where the state or the group is.
+        at: i64,
+        /// `kafka.group`.
+        group: String,
+        /// `kafka.brokers`.
+        brokers: String,
+    },
+    /// The initial file does not fit.
+    #[error("state.initial {file}: {why}")]
+    Initial {
+        /// The file.
+        file: String,
+        /// Why not.
+        why: String,
+    },
+    /// There is no model to score with.
+    #[error(
+        "learn.enabled is false and there is no saved model to score with; name one with state.initial, or let it learn"
+    )]
+    NoModel,
+}
+
+const FRESH: &str = ": run once with --set state.on_mismatch=fresh";
+
+impl Mismatch {
+    /// Whether a new model is a way out.
+    fn allows_fresh(&self) -> bool {
+        !matches!(self, Self::Foreign { .. } | Self::Initial { .. } | Self::NoModel)
+    }
+}
+
+/// Decides how a term begins. `fetch` gives the bytes of a snapshot that the progress record names.
+///
+/// # Errors
+/// Everything that does not fit, at once, where `state.on_mismatch` does not allow a new model for it.
+pub fn begin(
+    config: &Config,
+    density: &Arc<dyn Density>,
+    progress: Result<Option<Progress>, SealError>,
+    fetch: impl Fn(Named) -> Result<Vec<u8>, Unusable>,
+    initial: Option<Initial>,
+    input: &InputFacts,
+) -> Result<Beginning, Vec<Mismatch>> {
+    let is_fresh_allowed = config.state.on_mismatch == OnMismatch::Fresh;
+    let (mismatches, before) = match progress {
+        Ok(None) => {
+            let faults = out_of_range(config, input);
+            if !faults.is_empty() && !is_fresh_allowed {
+                return Err(faults);
+            }
+            return fresh(config, density, input, None, initial, Vec::new());
+        }
+        Ok(Some(progress)) => match go_on(config, density, &progress, fetch, input) {
+            Ok(beginning) => return Ok(beginning),
+            Err(mismatches) => (mismatches, Some(progress)),
+        },
+        Err(error) => (vec![Mismatch::Progress { error }], None),
+    };
+    if !is_fresh_allowed || !mismatches.iter().all(Mismatch::allows_fresh) {
+        return Err(mismatches);
+    }
+    let notes = mismatches.iter().map(|m| format!("a new model begins: {m}")).collect();
+    fresh(config, density, input, before.as_ref(), initial, notes)
+}
+
+fn go_on(
+    config: &Config,
+    density: &Arc<dyn Density>,
+    progress: &Progress,
+    fetch: impl Fn(Named) -> Result<Vec<u8>, Unusable>,
+    input: &InputFacts,
+) -> Result<Beginning, Vec<Mismatch>> {
+    if progress.group != config.kafka.group {
+        let group = config.kafka.group.clone();
+        return Err(vec![Mismatch::Foreign { found: progress.group.clone(), group }]);
+    }
+    let mut mismatches = misplaced(config, progress, input);
+    let added: Positions = input
+        .iter()
+        .filter(|(partition, _)| !progress.positions.contains_key(partition))
+        // A partition that came since holds nothing that was scored, so it is read from its beginning.
+        .map(|(&partition, facts)| (partition, Position::at(facts.available.start)))
+        .collect();
+    let mut notes = Vec::new();
+    let mut problems = Vec::new();
+    for (nth, &named) in progress.snapshots.iter().enumerate() {
+        let generation = named.generation;
+        let snapshot = match usable(config, named, &fetch) {
+            Ok(snapshot) => snapshot,
+            Err(problem) => {
+                problems.push(format!("number {generation}: {problem}"));
+                continue;
+            }
+        };
+        let (new_model, noted): (Vec<_>, Vec<_>) = config
+            .differences(&snapshot.about.config)
+            .into_iter()
+            .partition(|difference| difference.change == Change::NewModel);
+        if !new_model.is_empty() {
+            mismatches.push(Mismatch::Config(new_model));
+            return Err(mismatches);
+        }
+        let order = progress.order_since(nth);
+        let operator = match Operator::restore(
+            config,
+            density.clone(),
+            snapshot.operator.clone(),
+            added.clone(),
+            &order,
+        ) {
+            Ok(operator) => operator,
+            Err(misfit) => {
+                problems.push(format!("number {generation}: {misfit}"));
+                continue;
+            }
+        };
+        mismatches.extend(removed(config, &snapshot.operator.positions, progress, input));
+        if !mismatches.is_empty() {
+            return Err(mismatches);
+        }
+        notes.extend(
+            problems.iter().map(|problem| format!("the one before is used instead of snapshot {problem}")),
+        );
+        notes.extend(noted.iter().map(|difference| format!("from here on, {difference}")));
+        let mut positions = progress.positions.clone();
+        positions.extend(&added);
+        let mut read_from = snapshot.operator.read_from();
+        read_from.extend(&added);
+        return Ok(Beginning {
+            operator,
+            num_replayed: num_between(&read_from, &progress.positions),
+            read_from: within(read_from, input),
+            progress: progress.next_term(positions),
+            waiting: waiting(&snapshot.operator),
+            about: Some(snapshot.about),
+            notes,
+        });
+    }
+    mismatches.push(Mismatch::Snapshots(problems));
+    Err(mismatches)
+}
+
+/// A snapshot that is whole, in order, and this group's.
+fn usable(
+    config: &Config,
+    named: Named,
+    fetch: impl Fn(Named) -> Result<Vec<u8>, Unusable>,
+) -> Result<Snapshot, String> {
+    let bytes = fetch(named).map_err(|error| error.to_string())?;
+    let snapshot = Snapshot::from_bytes(&bytes).map_err(|error| error.to_string())?;
+    if snapshot.about.group != config.kafka.group {
+        return Err(format!("it is of group '{}'", snapshot.about.group));
+    }
+    if seal::checksum(&bytes) != Some(named.checksum) {
+        return Err("it is another one of the same number".to_owned());
+    }
+    Ok(snapshot)
+}
+
+/// Where the state, the group and the input do not agree on places.
+fn misplaced(config: &Config, progress: &Progress, input: &InputFacts) -> Vec<Mismatch> {
+    let mut mismatches = Vec::new();
+    for (&partition, &position) in &progress.positions {
+        let at = position.offset;
+        let Some(facts) = input.get(&partition) else {
+            mismatches.push(ends(config, partition, 0, at));
+            continue;
+        };
+        let before = progress.positions_before.get(&partition).map(|position| position.offset);
+        match facts.committed {
+            Some(offset) if offset != at && Some(offset) != before => mismatches.push(Mismatch::Offset {
+                topic: config.input.topic.clone(),
+                partition,
+                group: config.kafka.group.clone(),
+                brokers: config.kafka.brokers.clone(),
+                group_offset: offset,
+                state_offset: at,
+            }),
+            _ => {}
+        }
+        if at > facts.available.end {
+            mismatches.push(ends(config, partition, facts.available.end, at));
+        }
+    }
+    mismatches
+}
+
+/// Input that has to be read again, or for the first time, and is no longer there.
+fn removed(config: &Config, cut: &Positions, progress: &Progress, input: &InputFacts) -> Vec<Mismatch> {
+    let mut mismatches = Vec::new();
+    for (&partition, &at) in &progress.positions {
+        let Some(facts) = input.get(&partition) else { continue };
+        let begins = facts.available.start;
+        let cut = cut.get(&partition).copied().unwrap_or(at);
+        let (needed, what) = if begins > at.offset {
+            (at.offset, "records that were not scored yet")
+        } else if cut < at && begins > cut.offset {
+            (cut.offset, "records that were learned from after the last snapshot")
+        } else {
+            continue;
+        };
+        mismatches.push(Mismatch::Removed {
+            topic: config.input.topic.clone(),
+            partition,
+            begins,
+            needed,
+            what,
+        });
+    }
+    mismatches
+}
+
+/// Committed offsets of a group without state that the input does not have.
+fn out_of_range(config: &Config, input: &InputFacts) -> Vec<Mismatch> {
+    let mut mismatches = Vec::new();
+    for (&partition, facts) in input {
+        let Some(at) = facts.committed else { continue };
+        if at > facts.available.end {
+            mismatches.push(ends(config, partition, facts.available.end, at));
+        } else if at < facts.available.start {
+            mismatches.push(Mismatch::Removed {
+                topic: config.input.topic.clone(),
+                partition,
+                begins: facts.available.start,
+                needed: at,
+                what: "records that were not scored yet",
+            });
+        }
+    }
+    mismatches
+}
+
+fn ends(config: &Config, partition: i32, ends: i64, at: i64) -> Mismatch {
+    Mismatch::Ends {
+        topic: config.input.topic.clone(),
+        partition,
+        ends,
+        at,
+        group: config.kafka.group.clone(),
+        brokers: config.kafka.brokers.clone(),
+    }
+}
+
+/// A new model, or that of `state.initial`, at the group's offsets.
+fn fresh(
+    config: &Config,
+    density: &Arc<dyn Density>,
+    input: &InputFacts,
+    before: Option<&Progress>,
+    initial: Option<Initial>,
+    mut notes: Vec<String>,
+) -> Result<Beginning, Vec<Mismatch>> {
+    let positions: Positions = input
+        .iter()
+        .map(|(&partition, facts)| {
+            let offset = match facts.committed {
+                // The topic was made anew, or retention was faster.
+                Some(offset) if offset > facts.available.end => facts.available.start,
+                Some(offset) => offset.max(facts.available.start),
+                None => facts.start,
+            };
+            (partition, Position::at(offset))
+        })
+        .collect();
+    let mut operator = Operator::new(config, density.clone(), positions.clone());
+    let mut epoch = before.map_or(FIRST_EPOCH, |before| before.epoch + 1);
+    let mut about = None;
+    if let Some(Initial { file, snapshot }) = initial {
+        epoch = epoch.max(snapshot.operator.epoch);
+        adopt(config, &mut operator, snapshot.operator, &snapshot.about, epoch)
+            .map_err(|why| vec![Mismatch::Initial { file: file.clone(), why }])?;
+        notes.push(format!("the model of {file} goes on here"));
+        about = Some(snapshot.about);
+    } else if !config.learn.enabled {
+        return Err(vec![Mismatch::NoModel]);
+    } else {
+        operator.set_epoch(epoch);
+    }
+    if before.is_none() && input.values().any(|facts| facts.committed.is_some_and(|offset| offset > 0)) {
+        notes.push(format!(
+            "group '{}' has committed offsets and no saved state: it goes on there with a new model",
+            config.kafka.group
+        ));
+    }
+    Ok(Beginning {
+        operator,
+        read_from: positions.clone(),
+        progress: Progress::begin(&config.kafka.group, epoch, positions, before),
+        about,
+        waiting: BTreeMap::new(),
+        num_replayed: 0,
+        notes,
+    })
+}
+
+/// Lets an operator go on with a model that was saved elsewhere.
+///
+/// # Errors
+/// Why it does not fit, in words.
+pub fn adopt(
+    config: &Config,
+    operator: &mut Operator,
+    saved: SavedOperator,
+    about: &About,
+    epoch: u32,
+) -> Result<(), String> {
+    let differences = config.differences(&about.config).into_iter();
+    let new_model: Vec<String> = differences
+        // The model may come from another topic: its positions are not taken over.
+        .filter(|difference| difference.change == Change::NewModel && difference.key != "input.topic")
+        .map(|difference| difference.to_string())
+        .collect();
+    if !new_model.is_empty() {
+        return Err(format!("the config does not fit its model: {}", new_model.join("; ")));
+    }
+    if saved.model.target.is_none() {
+        return Err(
+            "its model is still in its warm-up; let it learn for longer before it is saved".to_owned()
+        );
+    }
+    operator.adopt(saved.model, epoch).map_err(|misfit: Misfit| misfit.to_string())
+}
+
+fn waiting(saved: &SavedOperator) -> BTreeMap<i32, Vec<Position>> {
+    let mut waiting: BTreeMap<i32, Vec<Position>> = BTreeMap::new();
+    for entry in &saved.waiting {
+        if let WaitingEntry::Known { partition, at, .. } = *entry {
+            waiting.entry(partition).or_default().push(at);
+        }
+    }
+    waiting
+}
+
+/// Waiting events whose input is gone are given up: they were scored, and only their targets go unlearned.
+fn within(read_from: Positions, input: &InputFacts) -> Positions {
+    let clamp = |partition: &i32, at: Position| match input.get(partition) {
+        Some(facts) => at.max(Position::at(facts.available.start)),
+        None => at,
+    };
+    read_from.into_iter().map(|(partition, at)| (partition, clamp(&partition, at))).collect()
+}
+
+fn num_between(from: &Positions, to: &Positions) -> u64 {
+    let between = |(partition, from): (&i32, &Position)| {
+        let to = to.get(partition).map_or(from.offset, |to| to.offset);
+        u64::try_from(to - from.offset).unwrap_or(0)
+    };
+    from.iter().map(between).sum()
+}
