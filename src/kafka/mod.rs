@@ -1,6 +1,7 @@
 //! Kafka at the edge: everything that talks to brokers.
 //!
 //! - `client`: how clients are configured, and what happens to their logs
+//! - `topics`: the topics that a config names, and how each is to be made
 //! - `preflight`: whether brokers, topics and rights are as the config needs them
 //! - `membership`: who leads: the process that the one-partition state topic is assigned to
 //! - `backlog`: how much has been read and not yet taken, and so which partitions pause
@@ -26,6 +27,7 @@ pub mod score_log;
 pub mod state_log;
 pub mod tail;
 pub mod tail_read;
+pub mod topics;
 pub mod transaction;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

@@ -7,7 +7,10 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::client::{self, Context};
+use super::{
+    client::{self, Context},
+    topics::{self, Role, Topic},
+};
 use crate::config::Config;
 
 /// How long brokers may take to answer.
@@ -34,21 +37,16 @@ pub enum Fault {
         reason: String,
     },
     /// A topic is not there.
-    #[error(
-        "{key}: topic '{topic}' does not exist; create it: kafka-topics.sh --bootstrap-server {brokers} --create \
-         --topic {topic} --partitions {partitions}{config}"
-    )]
+    #[error("{key}: topic '{topic}' does not exist; {remedy}: {command}")]
     MissingTopic {
         /// The config key that names it.
         key: &'static str,
         /// The topic.
         topic: String,
-        /// `kafka.brokers`.
-        brokers: String,
-        /// As many partitions as it should have, as text.
-        partitions: String,
-        /// Further arguments.
-        config: &'static str,
+        /// What to do.
+        remedy: &'static str,
+        /// How to do it by hand.
+        command: String,
     },
     /// A right is missing.
     #[error(
@@ -100,14 +98,6 @@ pub struct Layout {
     pub num_brokers: usize,
 }
 
-/// A topic that the config names.
-struct Named<'a> {
-    key: &'static str,
-    topic: &'a str,
-    is_input: bool,
-    is_state: bool,
-}
-
 /// Asks the brokers about every topic that the config names.
 ///
 /// # Errors
@@ -131,8 +121,8 @@ pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
     };
     let mut faults = Vec::new();
     let mut layout = Layout { input_partitions: Vec::new(), num_brokers: 0 };
-    for named in topics(config) {
-        let metadata = match consumer.fetch_metadata(Some(named.topic), TIMEOUT) {
+    for named in topics::of(config) {
+        let metadata = match consumer.fetch_metadata(Some(named.name), TIMEOUT) {
             Ok(metadata) => metadata,
             Err(error) => match super::code(&error) {
                 Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
@@ -143,7 +133,7 @@ pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
             },
         };
         layout.num_brokers = metadata.brokers().len();
-        let Some(topic) = metadata.topics().iter().find(|t| t.name() == named.topic) else {
+        let Some(topic) = metadata.topics().iter().find(|t| t.name() == named.name) else {
             faults.push(missing(config, &named, &layout));
             continue;
         };
@@ -156,61 +146,48 @@ pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => faults.push(no_right(config, &named)),
             Some(error) => faults.push(Fault::Unusable {
                 key: named.key,
-                topic: named.topic.to_owned(),
+                topic: named.name.to_owned(),
                 reason: error.to_string(),
             }),
             None if partitions.is_empty() => faults.push(missing(config, &named, &layout)),
-            None if named.is_input => layout.input_partitions = partitions,
+            None if named.role == Role::Input => layout.input_partitions = partitions,
             None => faults.extend(check_partitions(&named, partitions.len(), layout.input_partitions.len())),
         }
     }
     if faults.is_empty() { Ok(layout) } else { Err(faults) }
 }
 
-/// The topics that the config names, the input first.
-fn topics(config: &Config) -> Vec<Named<'_>> {
-    let named = |key, topic| Named { key, topic, is_input: false, is_state: false };
-    let mut topics = vec![
-        Named { is_input: true, ..named("input.topic", &config.input.topic) },
-        named("output.topic", &config.output.topic),
-    ];
-    topics.extend(config.output.outcomes.as_deref().map(|topic| named("output.outcomes", topic)));
-    topics.extend(config.output.rejected.as_deref().map(|topic| named("output.rejected", topic)));
-    topics.push(Named { is_state: true, ..named("state.topic", &config.state.topic) });
-    topics
-}
-
-fn check_partitions(named: &Named<'_>, found: usize, inputs: usize) -> Option<Fault> {
-    let (needed, why) = if named.is_state {
-        (1, "who is assigned its one partition leads")
-    } else {
-        (inputs, "what comes from an input partition is written to the same partition number")
+fn check_partitions(named: &Topic<'_>, found: usize, inputs: usize) -> Option<Fault> {
+    let needed = named.partitions(inputs).unwrap_or(0); // the input's fault is told already
+    let (fits, why) = match named.role {
+        Role::State => (found == needed, "who is assigned its one partition leads"),
+        _ => (found >= needed, "what comes from an input partition is written to the same partition number"),
     };
-    let fits = if named.is_state { found == 1 } else { found >= needed };
-    let topic = named.topic.to_owned();
+    let topic = named.name.to_owned();
     (!fits).then_some(Fault::Partitions { key: named.key, topic, found, needed, why })
 }
 
-fn missing(config: &Config, named: &Named<'_>, layout: &Layout) -> Fault {
-    let partitions = match layout.input_partitions.len() {
-        _ if named.is_state => "1".to_owned(),
-        0 => "N".to_owned(),
-        inputs => inputs.to_string(),
-    };
+fn missing(config: &Config, named: &Topic<'_>, layout: &Layout) -> Fault {
+    let partitions = named.partitions(layout.input_partitions.len());
     Fault::MissingTopic {
         key: named.key,
-        topic: named.topic.to_owned(),
-        brokers: config.kafka.brokers.clone(),
-        partitions,
-        config: if named.is_state { " --config cleanup.policy=compact" } else { "" },
+        topic: named.name.to_owned(),
+        remedy: match (named.role, partitions) {
+            (Role::Input, _) => "create it",
+            (_, Some(_)) => "`tailwater check --create` makes it, or by hand",
+            (_, None) => {
+                "`tailwater check --create` makes it once the partitions of input.topic are known, or by hand"
+            }
+        },
+        command: named.command(&config.kafka.brokers, partitions),
     }
 }
 
-fn no_right(config: &Config, named: &Named<'_>) -> Fault {
+fn no_right(config: &Config, named: &Topic<'_>) -> Fault {
     Fault::NoRight {
         key: named.key,
-        topic: named.topic.to_owned(),
+        topic: named.name.to_owned(),
         brokers: config.kafka.brokers.clone(),
-        operation: if named.is_input || named.is_state { "READ" } else { "WRITE" },
+        operation: if named.role == Role::Output { "WRITE" } else { "READ" },
     }
 }

@@ -58,18 +58,22 @@ fn all_missing_topics_are_told_at_once_each_with_the_command_that_makes_it() {
     for subcommand in ["run", "check"] {
         let finished = setup.finish(&[subcommand], &[]);
         let lines = told(&finished, 1);
+        let later =
+            "`tailwater check --create` makes it once the partitions of input.topic are known, or by hand";
+        let state = "1 --config cleanup.policy=compact --config segment.bytes=16777216 --config \
+                     min.cleanable.dirty.ratio=0.1 --config delete.retention.ms=3600000 --config retention.ms=-1";
         let expected = [
-            ("input.topic", &setup.input, "N"),
-            ("output.topic", &setup.output, "N"),
-            ("output.outcomes", &setup.outcomes, "N"),
-            ("output.rejected", &setup.rejected, "N"),
-            ("state.topic", &setup.state, "1 --config cleanup.policy=compact"),
+            ("input.topic", &setup.input, "create it", "N"),
+            ("output.topic", &setup.output, later, "N --config retention.ms=604800000"),
+            ("output.outcomes", &setup.outcomes, later, "N"),
+            ("output.rejected", &setup.rejected, later, "N --config max.message.bytes=1114112"),
+            ("state.topic", &setup.state, "`tailwater check --create` makes it, or by hand", state),
         ];
         assert_eq!(lines.len(), expected.len(), "{finished:?}");
-        for (line, (key, topic, partitions)) in lines.iter().zip(expected) {
+        for (line, (key, topic, remedy, partitions)) in lines.iter().zip(expected) {
             let brokers = cluster.brokers();
             let told = format!(
-                "{key}: topic '{topic}' does not exist; create it: kafka-topics.sh --bootstrap-server {brokers} \
+                "{key}: topic '{topic}' does not exist; {remedy}: kafka-topics.sh --bootstrap-server {brokers} \
                  --create --topic {topic} --partitions {partitions}"
             );
             assert_eq!(line.trim_start_matches("tailwater: "), told);
