@@ -1,26 +1,33 @@
 //! `tailwater check`: whether a config would run, before it does.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::bail;
 use clap::Args;
-use rdkafka::{
-    ClientConfig, Message as _,
-    admin::{AdminClient, AdminOptions, ResourceSpecifier},
-    client::DefaultClientContext,
-};
+use rdkafka::Message as _;
 
 use super::ConfigArgs;
 use crate::{
     config::Config,
-    kafka::{client, membership::Membership, preflight, reader::ReadError, tail::Tail},
+    kafka::{
+        admin::Admin,
+        membership::Membership,
+        preflight::{self, Fault, Layout},
+        reader::ReadError,
+        tail::Tail,
+        topics,
+    },
     record::{self, Decoder, Record},
     score::columns::Columns,
 };
 
 /// How many records are decoded for show.
 const SAMPLE: usize = 10;
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take until all brokers know of a topic that was made.
+const SETTLE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -29,6 +36,9 @@ pub(super) struct CheckArgs {
     /// Look at the config only; ask no broker
     #[arg(long)]
     offline: bool,
+    /// Make the topics that are missing, all but the input
+    #[arg(long, conflicts_with = "offline")]
+    create: bool,
 }
 
 /// Prints what is right, line by line, and fails with everything that is wrong.
@@ -42,21 +52,77 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     if args.offline {
         return Ok(());
     }
-    let layout = match preflight::inspect(&config) {
+    let mut inspected = preflight::inspect(&config);
+    if args.create
+        && let Err(faults) = &inspected
+    {
+        inspected = create(&config, faults);
+    }
+    let layout = match inspected {
         Ok(layout) => layout,
         Err(faults) => {
             let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
             bail!("{}", lines.join("\ntailwater: "));
         }
     };
+    let admin = Admin::new(&config.kafka)?;
     println!("brokers    ok: {} at {}", layout.num_brokers, config.kafka.brokers);
     println!(
         "topics     ok: {} input partitions (the right to write shows with the first score)",
         layout.input_partitions.len()
     );
     check_group(&config, &layout.input_partitions)?;
-    show_retention(&config);
+    show_retention(&config, &admin);
     decode_sample(&config)
+}
+
+/// Makes the topics that are missing, with a line for each, and looks again.
+fn create(config: &Config, faults: &[Fault]) -> Result<Layout, Vec<Fault>> {
+    let admin = Admin::new(&config.kafka).map_err(|fault| vec![fault])?;
+    let missing = |name: &str| {
+        faults.iter().find_map(|fault| match fault {
+            Fault::MissingTopic { topic, partitions, .. } if topic == name => *partitions,
+            _ => None,
+        })
+    };
+    let mut there = Vec::new();
+    let mut refused = Vec::new();
+    for topic in topics::of(config) {
+        let Some(partitions) = missing(topic.name) else { continue };
+        match admin.create(&topic, partitions) {
+            Ok(made) => {
+                if made {
+                    println!("created    topic '{}': {}", topic.name, topic.described(partitions));
+                }
+                there.push(topic.name);
+            }
+            Err(fault) => refused.push(fault),
+        }
+    }
+    let mut inspected = settled(config, &there);
+    if let Err(faults) = &mut inspected {
+        // Why a topic could not be made says more than that it is missing.
+        for fault in faults {
+            if let Some(refused) = refused.iter().find(|refused| refused.topic() == fault.topic()) {
+                *fault = refused.clone();
+            }
+        }
+    }
+    inspected
+}
+
+/// Looks until all brokers know of topics that were just made.
+fn settled(config: &Config, made: &[&str]) -> Result<Layout, Vec<Fault>> {
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        let inspected = preflight::inspect(config);
+        let of_made = |fault: &Fault| fault.topic().is_some_and(|topic| made.contains(&topic));
+        let unsettled = inspected.as_ref().is_err_and(|faults| faults.iter().any(of_made));
+        if !unsettled || Instant::now() >= deadline {
+            return inspected;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn check_group(config: &Config, partitions: &[i32]) -> anyhow::Result<()> {
@@ -80,31 +146,28 @@ fn check_group(config: &Config, partitions: &[i32]) -> anyhow::Result<()> {
 }
 
 /// Retention is shown where the broker tells it; that needs a right that running does not.
-fn show_retention(config: &Config) {
-    match retention(config) {
-        Ok(Some(retention)) if retention < config.target.wait => println!(
-            "retention  short: '{}' keeps {retention:?}, but an event may wait {:?} for its target (target.wait)",
-            config.input.topic, config.target.wait
-        ),
-        Ok(Some(retention)) => println!("retention  ok: '{}' keeps {retention:?}", config.input.topic),
-        Ok(None) => println!("retention  ok: '{}' keeps everything", config.input.topic),
-        Err(error) => println!("retention  unknown: {error}"),
+fn show_retention(config: &Config, admin: &Admin) {
+    let wait = config.target.wait;
+    let topics = [
+        (&config.input.topic, format!("an event may wait {wait:?} for its target")),
+        (&config.output.topic, format!("scores that are up to {wait:?} old are read again after a restart")),
+    ];
+    for (topic, need) in topics {
+        match retention(admin, topic) {
+            Ok(Some(retention)) if retention < wait => {
+                println!("retention  short: '{topic}' keeps {retention:?}, but {need} (target.wait)");
+            }
+            Ok(Some(retention)) => println!("retention  ok: '{topic}' keeps {retention:?}"),
+            Ok(None) => println!("retention  ok: '{topic}' keeps everything"),
+            Err(error) => println!("retention  unknown: '{topic}': {error}"),
+        }
     }
 }
 
-/// How long the input is kept; `None`: forever.
-fn retention(config: &Config) -> anyhow::Result<Option<Duration>> {
-    let settings: ClientConfig = client::base(&config.kafka);
-    let admin: AdminClient<DefaultClientContext> = settings.create()?;
-    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let topic = ResourceSpecifier::Topic(&config.input.topic);
-    let described = runtime.block_on(admin.describe_configs([&topic], &options))?;
-    let Some(resource) = described.into_iter().next() else { bail!("the broker told nothing") };
-    let resource = resource.map_err(|code| anyhow::anyhow!("{code}"))?;
-    let value = resource.entry_map().get("retention.ms").and_then(|entry| entry.value.clone());
-    let retention_ms: i64 =
-        value.ok_or_else(|| anyhow::anyhow!("the broker told no retention.ms"))?.parse()?;
+/// How long a topic is kept; `None`: forever.
+fn retention(admin: &Admin, topic: &str) -> Result<Option<Duration>, String> {
+    let value = admin.setting(topic, "retention.ms")?;
+    let retention_ms: i64 = value.parse().map_err(|_| format!("retention.ms is {value:?}"))?;
     Ok(u64::try_from(retention_ms).ok().map(Duration::from_millis))
 }
 

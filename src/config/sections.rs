@@ -164,7 +164,8 @@ section! {
 section! {
     /// Where the scores go.
     Output "output" {
-        /// The topic of the scores.
+        /// The topic of the scores. It keeps them for longer than target.wait: those of events that wait for their targets
+        /// are read again after a restart.
         topic: String = Required("\"flight-risk\""), kind::topic(), Free;
         /// What a message holds: an Arrow IPC stream of many events, or one event as JSON.
         format: OutputFormat = Default("\"arrow\""),

@@ -3,6 +3,7 @@
 //! - `client`: how clients are configured, and what happens to their logs
 //! - `topics`: the topics that a config names, and how each is to be made
 //! - `preflight`: whether brokers, topics and rights are as the config needs them
+//! - `admin`: topics' settings, and making topics, for `check`
 //! - `membership`: who leads: the process that the one-partition state topic is assigned to
 //! - `backlog`: how much has been read and not yet taken, and so which partitions pause
 //! - `reader`: the thread that polls and decodes
@@ -14,6 +15,7 @@
 //! - `tail`: the last messages of a topic, for `check` and `peek`
 //! - `embedded`: librdkafka's own cluster, for the demo
 
+pub mod admin;
 pub mod backlog;
 pub mod client;
 pub mod deliveries;

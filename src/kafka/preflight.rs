@@ -43,8 +43,22 @@ pub enum Fault {
         key: &'static str,
         /// The topic.
         topic: String,
+        /// As many partitions as it is to have, where that is known.
+        partitions: Option<usize>,
         /// What to do.
         remedy: &'static str,
+        /// How to do it by hand.
+        command: String,
+    },
+    /// A topic could not be made.
+    #[error("{key}: topic '{topic}' could not be made: {reason}; make it by hand, or ask who may: {command}")]
+    NotMade {
+        /// The config key that names it.
+        key: &'static str,
+        /// The topic.
+        topic: String,
+        /// The broker's reason.
+        reason: String,
         /// How to do it by hand.
         command: String,
     },
@@ -87,6 +101,21 @@ pub enum Fault {
         /// The broker's reason.
         reason: String,
     },
+}
+
+impl Fault {
+    /// The topic that it is about.
+    #[must_use]
+    pub fn topic(&self) -> Option<&str> {
+        match self {
+            Self::Client { .. } | Self::Unreachable { .. } => None,
+            Self::MissingTopic { topic, .. }
+            | Self::NotMade { topic, .. }
+            | Self::NoRight { topic, .. }
+            | Self::Partitions { topic, .. }
+            | Self::Unusable { topic, .. } => Some(topic),
+        }
+    }
 }
 
 /// What the topics look like.
@@ -172,6 +201,7 @@ fn missing(config: &Config, named: &Topic<'_>, layout: &Layout) -> Fault {
     Fault::MissingTopic {
         key: named.key,
         topic: named.name.to_owned(),
+        partitions,
         remedy: match (named.role, partitions) {
             (Role::Input, _) => "create it",
             (_, Some(_)) => "`tailwater check --create` makes it, or by hand",

@@ -16,7 +16,7 @@ use std::{
 
 use rdkafka::{
     ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
@@ -232,6 +232,20 @@ impl Cluster {
         let found = metadata.topics().first().expect("the topic that was asked for");
         assert!(found.error().is_none(), "{topic}: {:?}", found.error());
         i32::try_from(found.partitions().len()).expect("few partitions")
+    }
+
+    /// The value of a topic's setting.
+    pub fn topic_setting(&self, topic: &str, name: &str) -> String {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let described = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime")
+            .block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options))
+            .expect("an answer from the broker");
+        let settings = described.into_iter().next().expect("one topic was asked for").expect("its settings");
+        let value = settings.get(name).and_then(|setting| setting.value.clone());
+        value.unwrap_or_else(|| panic!("{topic} has no {name}"))
     }
 
     /// A group's committed offsets on a topic, by partition; partitions without one are left out.

@@ -6,8 +6,8 @@ use serde_json::Value;
 use tailwater::flights;
 
 use crate::{
-    cluster::{Cluster, Record},
-    process::Setup,
+    cluster::{Cluster, Record, unique},
+    process::{Finished, Setup},
     scores::{places, rows},
 };
 
@@ -33,12 +33,106 @@ fn check_reports_what_is_right() {
              topics     ok: 2 input partitions (the right to write shows with the first score)\n\
              group      ok: '{group}' has committed offsets of 0 of 2 partitions\n\
              retention  ok: '{input}' keeps everything\n\
+             retention  ok: '{output}' keeps everything\n\
              records    ok: of the last 10, 10 can be scored and 10 hold a target\n",
             brokers = cluster.brokers(),
             group = setup.group,
             input = setup.input,
+            output = setup.output,
         )
     );
+}
+
+#[test]
+fn check_makes_the_missing_topics_when_it_is_told_to_and_is_content_then() {
+    let cluster = Cluster::connect();
+    let setup = Setup {
+        cluster: &cluster,
+        group: unique("group"),
+        input: cluster.create_topic("flights", 3),
+        output: unique("risk"),
+        outcomes: unique("outcomes"),
+        rejected: unique("rejected"),
+        state: unique("state"),
+    };
+    let sets = ["target.wait=10d"];
+    let made = |finished: &Finished| -> Vec<String> {
+        let lines = finished.stdout.lines().filter_map(|line| line.strip_prefix("created    topic "));
+        lines.map(str::to_owned).collect()
+    };
+    let finished = setup.finish(&["check", "--create"], &sets);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let Setup { output, outcomes, rejected, state, .. } = &setup;
+    let expected = [
+        format!(
+            "'{output}': 3 partitions, retention.ms=1728000000 (scores of events that wait for their targets are read \
+             again after a restart)"
+        ),
+        format!("'{outcomes}': 3 partitions"),
+        format!("'{rejected}': 3 partitions, max.message.bytes=1114112"),
+        format!(
+            "'{state}': 1 partition, cleanup.policy=compact, segment.bytes=16777216, min.cleanable.dirty.ratio=0.1, \
+             delete.retention.ms=3600000, retention.ms=-1"
+        ),
+    ];
+    assert_eq!(made(&finished), expected);
+    assert!(finished.stdout.contains("topics     ok: 3 input partitions"), "{finished:?}");
+
+    for topic in [output, outcomes, rejected] {
+        assert_eq!(cluster.num_partitions(topic), 3);
+    }
+    assert_eq!(cluster.num_partitions(state), 1);
+    let settings = [
+        (output, "retention.ms", "1728000000"),
+        (rejected, "max.message.bytes", "1114112"),
+        (state, "cleanup.policy", "compact"),
+        (state, "segment.bytes", "16777216"),
+        (state, "min.cleanable.dirty.ratio", "0.1"),
+        (state, "delete.retention.ms", "3600000"),
+        (state, "retention.ms", "-1"),
+    ];
+    for (topic, name, value) in settings {
+        assert_eq!(cluster.topic_setting(topic, name), value, "{topic} {name}");
+    }
+
+    for subcommand in [&["check"][..], &["check", "--create"]] {
+        let finished = setup.finish(subcommand, &sets);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert_eq!(made(&finished), [""; 0]);
+    }
+}
+
+#[test]
+fn a_missing_input_is_never_made() {
+    let cluster = Cluster::connect();
+    let setup = Setup { input: unique("missing-flights"), output: unique("risk"), ..Setup::new(&cluster, 1) };
+    let finished = setup.finish(&["check", "--create"], &[]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(!finished.stdout.contains("created"), "{finished:?}");
+    let told = |topic: &str| finished.stderr.contains(&format!("topic '{topic}' does not exist"));
+    assert!(told(&setup.input) && told(&setup.output), "{finished:?}");
+}
+
+#[test]
+fn a_topic_that_brokers_refuse_to_make_is_told_with_the_command_that_would() {
+    let cluster = Cluster::connect();
+    // Kafka makes no topic whose name is another's but for dots and underscores.
+    let taken = cluster.create_topic("risk_of", 1);
+    let setup =
+        Setup { output: taken.replace('_', "."), outcomes: unique("outcomes"), ..Setup::new(&cluster, 1) };
+    let finished = setup.finish(&["check", "--create"], &[]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let outcomes = &setup.outcomes;
+    assert!(
+        finished.stdout.contains(&format!("created    topic '{outcomes}': 1 partition\n")),
+        "{finished:?}"
+    );
+    let output = &setup.output;
+    let told = format!("tailwater: output.topic: topic '{output}' could not be made: ");
+    assert!(finished.stderr.starts_with(&told), "{finished:?}");
+    let command = format!("--create --topic {output} --partitions 1 --config retention.ms=604800000\n");
+    assert!(finished.stderr.ends_with(&command), "{finished:?}");
+    assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
 }
 
 #[test]
