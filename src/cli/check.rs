@@ -58,14 +58,11 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     {
         inspected = create(&config, faults);
     }
-    let layout = match inspected {
-        Ok(layout) => layout,
-        Err(faults) => {
-            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            bail!("{}", lines.join("\ntailwater: "));
-        }
-    };
+    let layout = inspected.map_err(told)?;
     let admin = Admin::new(&config.kafka)?;
+    if let Some(fault) = preflight::inspect_state_policy(&config, &admin) {
+        bail!(fault);
+    }
     println!("brokers    ok: {} at {}", layout.num_brokers, config.kafka.brokers);
     println!(
         "topics     ok: {} input partitions (the right to write shows with the first score)",
@@ -74,6 +71,12 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     check_group(&config, &layout.input_partitions)?;
     show_retention(&config, &admin);
     decode_sample(&config)
+}
+
+/// All faults, a line each.
+fn told(faults: Vec<Fault>) -> anyhow::Error {
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("{}", lines.join("\ntailwater: "))
 }
 
 /// Makes the topics that are missing, with a line for each, and looks again.

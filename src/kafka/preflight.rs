@@ -8,6 +8,7 @@ use rdkafka::{
 };
 
 use super::{
+    admin::Admin,
     client::{self, Context},
     topics::{self, Role, Topic},
 };
@@ -91,6 +92,20 @@ pub enum Fault {
         /// The reason.
         why: &'static str,
     },
+    /// The state topic is not compacted, or not only that.
+    #[error(
+        "state.topic: topic '{topic}' has cleanup.policy={policy} and needs compact, or brokers delete the state with \
+         time; set it: kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name \
+         {topic} --add-config cleanup.policy=compact"
+    )]
+    NotCompacted {
+        /// The topic.
+        topic: String,
+        /// `kafka.brokers`.
+        brokers: String,
+        /// What it has.
+        policy: String,
+    },
     /// Anything else the broker says of a topic.
     #[error("{key}: topic '{topic}' can't be used: {reason}")]
     Unusable {
@@ -113,6 +128,7 @@ impl Fault {
             | Self::NotMade { topic, .. }
             | Self::NoRight { topic, .. }
             | Self::Partitions { topic, .. }
+            | Self::NotCompacted { topic, .. }
             | Self::Unusable { topic, .. } => Some(topic),
         }
     }
@@ -184,6 +200,19 @@ pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
         }
     }
     if faults.is_empty() { Ok(layout) } else { Err(faults) }
+}
+
+/// Whether the state topic keeps what it has to. It is not asked before a run, since it needs a right that running does
+/// not; where that is missing, nothing is known to be wrong.
+#[must_use]
+pub fn inspect_state_policy(config: &Config, admin: &Admin) -> Option<Fault> {
+    let topic = &config.state.topic;
+    let policy = admin.setting(topic, "cleanup.policy").ok()?;
+    (policy != "compact").then(|| Fault::NotCompacted {
+        topic: topic.clone(),
+        brokers: config.kafka.brokers.clone(),
+        policy,
+    })
 }
 
 fn check_partitions(named: &Topic<'_>, found: usize, inputs: usize) -> Option<Fault> {

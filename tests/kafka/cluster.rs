@@ -286,28 +286,45 @@ impl Cluster {
     /// Takes one right on a topic (`Read`, `Write`, `Describe` …, as Kafka names its operations) from everybody and
     /// leaves the others.
     pub fn deny(&self, topic: &str, operation: &str) {
-        self.deny_on(["--topic", topic], operation);
+        self.deny_on(&["--topic", topic], operation);
     }
 
     /// The same on a consumer group.
     pub fn deny_group(&self, group: &str, operation: &str) {
-        self.deny_on(["--group", group], operation);
+        self.deny_on(&["--group", group], operation);
     }
 
-    fn deny_on(&self, resource: [&str; 2], operation: &str) {
+    /// Does something while nobody has the right to make one topic.
+    pub fn with_creation_denied<T>(&self, topic: &str, act: impl FnOnce() -> T) -> T {
+        // Whoever may make any topic is not asked about one; all others are still free, since they have no rule.
+        self.deny(topic, "Create");
+        self.deny_on(&["--cluster"], "Create");
+        let result = act();
+        // The cluster's rules are everybody's, so they go again.
+        self.change_rule(&["--remove", "--force"], &["--cluster"], "--deny-principal", "Create");
+        self.change_rule(&["--remove", "--force"], &["--cluster"], "--allow-principal", "All");
+        result
+    }
+
+    fn deny_on(&self, resource: &[&str], operation: &str) {
         // Once something has any rule, what none of them allows is denied: so everything is allowed first.
         self.add_rule(resource, "--allow-principal", "All");
         self.add_rule(resource, "--deny-principal", operation);
     }
 
-    fn add_rule(&self, resource: [&str; 2], rule: &str, operation: &str) {
+    fn add_rule(&self, resource: &[&str], rule: &str, operation: &str) {
+        self.change_rule(&["--add"], resource, rule, operation);
+    }
+
+    fn change_rule(&self, action: &[&str], resource: &[&str], rule: &str, operation: &str) {
         let libs = std::env::var("TAILWATER_KAFKA_LIBS").unwrap_or_else(|_| {
             panic!("denying a right needs Kafka's tools: run `make test`, or set TAILWATER_KAFKA_LIBS to their jars")
         });
         let output = Command::new("java")
             .args(["-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"])
             .arg(format!("{libs}/*"))
-            .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &self.brokers, "--add"])
+            .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &self.brokers])
+            .args(action)
             .args(resource)
             .args([rule, "User:*", "--operation", operation])
             .output()

@@ -117,6 +117,47 @@ fn a_missing_right_to_read_the_input_is_told() {
 }
 
 #[test]
+fn a_missing_right_to_make_a_topic_is_told_and_the_others_are_made() {
+    let cluster = Cluster::connect();
+    let setup = Setup { output: unique("risk"), outcomes: unique("outcomes"), ..setup(&cluster) };
+    let finished = cluster.with_creation_denied(&setup.output, || setup.finish(&["check", "--create"], &[]));
+    let lines = told(&finished, 1);
+    assert_eq!(lines.len(), 1, "{finished:?}");
+    let expected =
+        format!("tailwater: output.topic: no right to CREATE topic '{}'; grant it: ", setup.output);
+    assert!(lines[0].starts_with(&expected), "{finished:?}");
+    assert!(
+        lines[0].ends_with(&format!("--operation CREATE --topic {}", setup.output))
+            && lines[0].contains("kafka-acls.sh"),
+        "{finished:?}"
+    );
+    assert!(finished.stdout.contains(&format!("created    topic '{}'", setup.outcomes)), "{finished:?}");
+}
+
+#[test]
+fn a_state_topic_that_is_not_compacted_alone_is_told_by_check_where_the_broker_lets_it_know() {
+    let cluster = Cluster::connect();
+    for policy in ["delete", "compact,delete"] {
+        let state = cluster.create_topic_with("state", 1, &[("cleanup.policy", policy)]);
+        let setup = Setup { state, ..setup(&cluster) };
+        let finished = setup.finish(&["check"], &[]);
+        let lines = told(&finished, 1);
+        assert_eq!(lines.len(), 1, "{finished:?}");
+        let (brokers, state) = (cluster.brokers(), &setup.state);
+        assert_eq!(
+            lines[0],
+            format!(
+                "tailwater: state.topic: topic '{state}' has cleanup.policy={policy} and needs compact, or brokers \
+                 delete the state with time; set it: kafka-configs.sh --bootstrap-server {brokers} --alter \
+                 --entity-type topics --entity-name {state} --add-config cleanup.policy=compact"
+            )
+        );
+        cluster.deny(state, "DescribeConfigs");
+        assert_eq!(setup.finish(&["check"], &[]).code, Some(0));
+    }
+}
+
+#[test]
 fn a_missing_right_to_write_the_scores_is_told_and_nothing_is_committed() {
     let cluster = Cluster::connect();
     let setup = setup(&cluster);
