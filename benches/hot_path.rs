@@ -9,7 +9,7 @@ use tailwater::{
     config::Config,
     density, flights,
     metrics::{Metrics, MetricsSpec},
-    operator::{Action, Input, Operator},
+    operator::{Action, Input, Operator, place::Position},
     record::{Decoder, Message, Record},
     score::{
         Scored,
@@ -67,7 +67,8 @@ fn event(c: &mut Criterion) {
             event.target = None;
         }
     }
-    let mut operator = Operator::new(&config, density::build(&config.model, 1), [(0, 0)].into());
+    let mut operator =
+        Operator::new(&config, density::build(&config.model, 1), [(0, Position::at(0))].into());
     let mut actions = Vec::new();
     let take = |operator: &mut Operator, record: &Record, actions: &mut Vec<Action>| {
         operator.push(Input::Record(record.clone()));
@@ -90,7 +91,8 @@ fn event(c: &mut Criterion) {
 fn learn(c: &mut Criterion) {
     let config = config(128);
     let events = events(&config, 2_048);
-    let mut operator = Operator::new(&config, density::build(&config.model, 1), [(0, 0)].into());
+    let mut operator =
+        Operator::new(&config, density::build(&config.model, 1), [(0, Position::at(0))].into());
     let mut actions = Vec::new();
     let mut group = c.benchmark_group("learn");
     group.throughput(Throughput::Elements(128));
@@ -123,7 +125,7 @@ fn encode(c: &mut Criterion) {
         tailwater::model::num_params(density.as_ref()),
         &provenance,
     );
-    let mut operator = Operator::new(&config, density, [(0, 0)].into());
+    let mut operator = Operator::new(&config, density, [(0, Position::at(0))].into());
     let mut actions = Vec::new();
     for record in events(&config, 1_536) {
         operator.push(Input::Record(record));

@@ -8,7 +8,7 @@ use tailwater::{
     backtest::RollingGaussian,
     config::Config,
     density, flights,
-    operator::{Action, Input, Operator},
+    operator::{Action, Input, Operator, place::Position},
     record::{Decoder, Known, Message, Record},
 };
 
@@ -41,7 +41,8 @@ fn run(sets: &[String], num_last: usize) -> Report {
     let num_exceed = config.score.exceed.len();
     let num_quantiles = config.score.quantiles.len();
     let mut decoder = Decoder::new(&config);
-    let mut operator = Operator::new(&config, density::build(&config.model, 1), [(0, 0)].into());
+    let mut operator =
+        Operator::new(&config, density::build(&config.model, 1), [(0, Position::at(0))].into());
     let mut records = Vec::new();
     let mut actions = Vec::new();
     let mut baseline = RollingGaussian::new(5_000);
