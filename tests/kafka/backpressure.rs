@@ -17,7 +17,7 @@ use tailwater::{
         membership::Membership,
         reader::{MAX_CHUNKS, Reader},
     },
-    operator::Input,
+    operator::{Input, place::Position},
 };
 
 use crate::{
@@ -55,7 +55,7 @@ fn a_full_backlog_pauses_reading_and_keeps_the_lead_and_nothing_is_lost() {
     });
     let rebalances = membership.lease().rebalances();
     let backlog = Arc::new(Backlog::new(1));
-    let reader = Reader::start(&config, &membership, &[0], backlog.clone()).unwrap();
+    let reader = Reader::start(&config, &[(0, 0)].into(), backlog.clone()).unwrap();
     let (sender, chunks) = mpsc::sync_channel(MAX_CHUNKS);
     let stop = AtomicBool::new(false);
     let (num_paused, num_pauses) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -95,7 +95,11 @@ fn a_full_backlog_pauses_reading_and_keeps_the_lead_and_nothing_is_lost() {
             while next_offset < end {
                 for input in chunks.recv_timeout(PATIENCE).expect("reading goes on").inputs {
                     let Input::Record(record) = input else { continue };
-                    assert_eq!(record.offset(), (next_offset, true), "in order, none twice, none missing");
+                    assert_eq!(
+                        record.position(),
+                        Position::at(next_offset),
+                        "in order, none twice, none missing"
+                    );
                     next_offset += 1;
                     backlog.remove(0, 1);
                     is_bounded();
