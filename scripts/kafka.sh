@@ -5,7 +5,7 @@
 #   scripts/kafka.sh with COMMAND…      run COMMAND with KAFKA_BROKERS pointing at a fresh broker
 #
 # `with` starts nothing when KAFKA_BROKERS is set already. COMMAND also gets TAILWATER_KAFKA_LIBS, the jars'
-# folder, for Kafka's own tools. Its exit code is passed on; the broker and its data go in every case.
+# folder, for brokers of its own. Its exit code is passed on; the broker and its data go in every case.
 set -euo pipefail
 
 version=4.2.0
@@ -52,12 +52,6 @@ fetch() {
       <groupId>org.apache.kafka</groupId>
       <artifactId>kafka_2.13</artifactId>
       <version>$version</version>
-    </dependency>
-    <dependency> <!-- for AclCommand, which needs nothing that the broker doesn't bring -->
-      <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka-tools</artifactId>
-      <version>$version</version>
-      <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>
     </dependency>
     <dependency> <!-- without a logger a broker that fails would say nothing -->
       <groupId>org.slf4j</groupId>

@@ -8,7 +8,7 @@ use std::{
 use rdkafka::{
     ClientConfig, ClientContext,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
     statistics::Statistics,
 };
 
@@ -135,9 +135,16 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        log_error(&error, reason);
-        self.observed.record_error(reason);
+        if !is_news(&error) {
+            log_error(&error, reason);
+            self.observed.record_error(reason);
+        }
     }
+}
+
+/// Whether it is only the news that a partition was read to its end, which librdkafka tells as an error too.
+fn is_news(error: &KafkaError) -> bool {
+    super::code(error) == Some(RDKafkaErrorCode::PartitionEOF)
 }
 
 /// An error of a client as a whole, after which librdkafka tries on by itself.

@@ -26,6 +26,7 @@ use super::{
     deliveries::{Deliveries, TooLarge, cut_down},
     membership::Membership,
     reader::remedy as read_remedy,
+    topics,
     transaction::{self, TransactionError},
 };
 use crate::{
@@ -459,12 +460,21 @@ impl<'a> Publisher<'a> {
     fn drain(&self) -> Result<(), PublishError> {
         while self.producer.in_flight_count() > 0 {
             match self.producer.flush(Duration::from_millis(100)) {
-                Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}
+                Ok(()) => {}
+                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => self.check_transaction()?,
                 Err(error) => return Err(self.failed("(any)".into(), error)),
             }
             self.check()?;
         }
         self.check()
+    }
+
+    /// A transaction in trouble sends no more messages, and tells nothing of them.
+    fn check_transaction(&self) -> Result<(), PublishError> {
+        match self.trouble() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     fn check(&self) -> Result<(), PublishError> {
@@ -474,24 +484,33 @@ impl<'a> Publisher<'a> {
         }
     }
 
+    fn trouble(&self) -> Option<PublishError> {
+        if !self.is_open {
+            return None;
+        }
+        match transaction::trouble(&self.producer, &self.config.kafka.group)? {
+            // The reason doesn't say which topic.
+            TransactionError::Final(reason) => {
+                Some(TransactionError::Final(format!("{reason} ({})", self.topics())).into())
+            }
+            error => Some(error.into()),
+        }
+    }
+
+    /// The topics that are written.
+    fn topics(&self) -> String {
+        let topics = topics::of(self.config).into_iter().filter(|topic| topic.role != topics::Role::Input);
+        topics.map(|topic| format!("{} '{}'", topic.key, topic.name)).collect::<Vec<_>>().join(", ")
+    }
+
     /// What it means that a message was not delivered.
     fn failed(&self, topic: String, error: KafkaError) -> PublishError {
-        if !self.is_transactional() {
+        let is_too_large = super::code(&error) == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+        if !self.is_open || is_too_large || super::is_final(&error) {
             return PublishError::Delivery { topic, error };
         }
-        if let Some(fatal) = transaction::fatal(&self.producer) {
-            return fatal.into();
-        }
-        let needs_hands = remedy(&error) != "" || super::is_final(&error);
-        if needs_hands {
-            return PublishError::Delivery { topic, error };
-        }
-        match transaction::classify(&error, &self.config.kafka.group) {
-            TransactionError::Aborted(reason) => {
-                TransactionError::Aborted(format!("a message to '{topic}' was not delivered: {reason}"))
-                    .into()
-            }
-            other => other.into(),
-        }
+        self.trouble().unwrap_or_else(|| {
+            TransactionError::Aborted(format!("a message to '{topic}' was not delivered: {error}")).into()
+        })
     }
 }

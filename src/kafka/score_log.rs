@@ -19,6 +19,9 @@ use crate::{
     score::read,
 };
 
+/// Messages hold hundreds of scores, and most of what waits came last.
+const FIRST_LOOK: i64 = 16;
+
 /// What a look back has found.
 #[derive(Default)]
 struct Found {
@@ -54,7 +57,7 @@ pub fn published(
             found.scores.len() == wanted.len() || found.oldest.is_some_and(|first| first < *oldest)
         };
         let put = |found: &mut Found, message: &BorrowedMessage<'_>| take(found, message, number, &wanted);
-        let Some(read) = partition.read_back(put, is_enough, keep_on)? else { return Ok(None) };
+        let Some(read) = partition.read_back(FIRST_LOOK, put, is_enough, keep_on)? else { return Ok(None) };
         let num_missing = wanted.len() - read.value.scores.len();
         if num_missing > 0 {
             tracing::warn!(

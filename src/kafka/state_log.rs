@@ -18,6 +18,9 @@ use crate::{config::Config, state::topic::StateTopic};
 /// A standby takes at most this many records between two looks at the group.
 const MAX_FOLLOWED: usize = 64;
 
+/// With the defaults, this many offsets hold the last two snapshots and the commits between them.
+const FIRST_LOOK: i64 = 512;
+
 /// The state topic as far as it was read.
 pub struct StateLog {
     consumer: BaseConsumer<Context>,
@@ -61,7 +64,7 @@ impl StateLog {
             }
         }
         *next = None;
-        let Some(read) = partition.read_back(put, StateTopic::is_sufficient, keep_on)? else {
+        let Some(read) = partition.read_back(FIRST_LOOK, put, StateTopic::is_sufficient, keep_on)? else {
             return Ok(None);
         };
         (*state, *next) = (read.value, Some(read.next));

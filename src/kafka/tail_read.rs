@@ -15,8 +15,7 @@ use super::client::Context;
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one poll waits.
 const POLL: Duration = Duration::from_millis(50);
-/// How many offsets back the first look goes; each further one goes this many times as far.
-const FIRST_LOOK: i64 = 512;
+/// Each further look goes this many times as far back as the one before.
 const FURTHER: i64 = 8;
 
 /// A partition that is read outside of any group, by a consumer that reads nothing else.
@@ -38,19 +37,20 @@ pub struct Read<T> {
 }
 
 impl Partition<'_> {
-    /// Reads back from the end until the messages are enough, or until there are no more. `keep_on` is asked between
-    /// polls; when it says no, there is nothing.
+    /// Reads back from the end until the messages are enough, or until there are no more; the first look goes
+    /// `first_look` offsets back. `keep_on` is asked between polls; when it says no, there is nothing.
     ///
     /// # Errors
     /// When brokers refuse, or don't answer where the partition begins and ends.
     pub fn read_back<T: Default>(
         &self,
+        first_look: i64,
         mut put: impl FnMut(&mut T, &BorrowedMessage<'_>),
         is_enough: impl Fn(&T) -> bool,
         keep_on: &mut dyn FnMut() -> bool,
     ) -> KafkaResult<Option<Read<T>>> {
         let (low, high) = self.consumer.fetch_watermarks(self.topic, self.number, WATERMARKS_TIMEOUT)?;
-        let mut back = FIRST_LOOK;
+        let mut back = first_look;
         loop {
             let start = low.max(high.saturating_sub(back));
             let mut value = T::default();

@@ -11,7 +11,7 @@ use rdkafka::{
     TopicPartitionList,
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    producer::{BaseProducer, Producer, ProducerContext},
+    producer::{BaseProducer, Producer, ProducerContext, PurgeConfig},
     util::Timeout,
 };
 
@@ -21,6 +21,8 @@ use crate::crash;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long one try to get ready may take: between them somebody may ask for the end.
 const INIT_TRY: Duration = Duration::from_millis(500);
+/// How long an abort may take.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// librdkafka bounds commits and aborts by what is left of the transaction's time-out.
 const BOUNDED: Timeout = Timeout::Never;
 
@@ -83,8 +85,29 @@ pub fn commit<C: ProducerContext>(
 
 /// Aborts, as far as brokers can be reached: whoever comes next aborts what is left.
 pub fn abort<C: ProducerContext>(producer: &BaseProducer<C>) {
-    if let Err(error) = producer.abort_transaction(Duration::from_secs(5)) {
+    // Aborting waits for the fate of every message, and nobody else serves their queue meanwhile.
+    producer.purge(PurgeConfig::default().queue().inflight());
+    if producer.flush(ABORT_TIMEOUT).is_ok()
+        && let Err(error) = producer.abort_transaction(ABORT_TIMEOUT)
+    {
         tracing::debug!(%error, "the transaction could not be aborted now");
+    }
+}
+
+/// What has gone wrong with the transaction under way, if something has.
+///
+/// librdkafka tells it with the next call. This one is refused in every case, since a transaction is under way, and changes
+/// nothing.
+#[must_use]
+pub fn trouble<C: ProducerContext>(
+    producer: &BaseProducer<C>,
+    transactional_id: &str,
+) -> Option<TransactionError> {
+    match producer.begin_transaction() {
+        Err(KafkaError::Transaction(error)) if error.is_fatal() || error.txn_requires_abort() => {
+            Some(classify(&KafkaError::Transaction(error), transactional_id))
+        }
+        _ => None,
     }
 }
 
@@ -113,8 +136,9 @@ pub fn call(
 #[must_use]
 pub fn classify(error: &KafkaError, transactional_id: &str) -> TransactionError {
     use RDKafkaErrorCode::{
-        ClusterAuthorizationFailed, Fenced, InvalidTransactionTimeout, ProducerFenced,
-        TransactionalIdAuthorizationFailed,
+        ClusterAuthorizationFailed, Fenced, GroupAuthorizationFailed, InvalidTransactionTimeout,
+        ProducerFenced, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
+        UnknownTopicOrPartition,
     };
     let text = error.to_string();
     match super::code(error) {
@@ -128,8 +152,14 @@ pub fn classify(error: &KafkaError, transactional_id: &str) -> TransactionError 
         Some(InvalidTransactionTimeout) => TransactionError::Final(format!(
             "the brokers refuse delivery.timeout: {text}; it is above their transaction.max.timeout.ms"
         )),
-        _ if super::is_final(error) && !is_fatal_code(error) => {
-            TransactionError::Final(format!("{text}{}", super::reader::remedy(error)))
+        Some(TopicAuthorizationFailed) => TransactionError::Final(format!(
+            "{text}; give the principal the right to WRITE to the topics that are written"
+        )),
+        Some(GroupAuthorizationFailed) => TransactionError::Final(format!(
+            "{text}; give the principal the right to READ the group (kafka.group)"
+        )),
+        Some(UnknownTopicOrPartition) => {
+            TransactionError::Final(format!("{text}; make the topic: tailwater check --create does"))
         }
         _ => match error {
             KafkaError::Transaction(error) if error.is_fatal() => {
@@ -138,18 +168,4 @@ pub fn classify(error: &KafkaError, transactional_id: &str) -> TransactionError 
             _ => TransactionError::Aborted(text),
         },
     }
-}
-
-fn is_fatal_code(error: &KafkaError) -> bool {
-    super::code(error) == Some(RDKafkaErrorCode::Fatal)
-}
-
-/// The error that has made a client useless, if one has.
-#[must_use]
-pub fn fatal<C: ProducerContext>(producer: &BaseProducer<C>) -> Option<TransactionError> {
-    let (code, reason) = producer.client().fatal_error()?;
-    Some(match code {
-        RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced => TransactionError::Fenced(reason),
-        _ => TransactionError::Final(format!("the transactional client can't go on: {reason}")),
-    })
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{snapshot::Named, topic::Unusable};
+use crate::crash;
 
 /// A directory of snapshots.
 #[derive(Debug, Clone)]
@@ -45,6 +46,7 @@ impl Directory {
         let file = self.file(named.generation);
         let partial = self.path.join(format!(".{}.partial", self.group));
         let written = write_durably(&partial, bytes)
+            .inspect(|()| crash::point("snapshot_file_before_rename"))
             .and_then(|()| fs::rename(&partial, &file))
             .and_then(|()| File::open(&self.path)?.sync_all());
         written.map_err(|error| {

@@ -134,8 +134,8 @@ pub enum Mismatch {
     #[error(
         "the offset {at} of '{topic}' partition {partition} is out of its range: the partition ends at {ends}, so the \
          topic was made anew, or lost records. To begin where the topic now begins: kafka-consumer-groups.sh \
-         --bootstrap-server {brokers} --group {group} --topic {topic} --reset-offsets --to-earliest --execute, and a \
-         new model{FRESH}"
+         --bootstrap-server {brokers} --group {group} --topic {topic} --reset-offsets --to-earliest --execute; where there \
+         is a saved state, that takes a new model{FRESH}"
     )]
     Ends {
         /// The input topic.

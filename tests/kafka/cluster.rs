@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    process::Command,
     sync::{
         Mutex,
         atomic::{AtomicU32, Ordering},
@@ -23,6 +22,8 @@ use rdkafka::{
     message::{DeliveryResult, Header, Headers, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
 };
+
+use crate::wire::{self, Answer, Request};
 
 /// How long any one thing may take, on a machine that has others to serve too.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,6 +79,41 @@ impl Record {
                 .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
                 .collect(),
         }
+    }
+}
+
+/// What a principal may do, or may not.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule<'a> {
+    /// For instance `User:ann`.
+    pub principal: &'a str,
+    /// The kind (`Topic`, `Group`, `Cluster` or `TransactionalId`) and the name.
+    pub resource: (&'a str, &'a str),
+    /// As Kafka names it: `All`, `Read`, `Write`, `Create` or `Describe`.
+    pub operation: &'a str,
+    pub is_allowed: bool,
+}
+
+impl Rule<'_> {
+    /// As the protocol writes it, in requests and in filters alike.
+    fn write(&self, request: &mut Request) {
+        let kind = match self.resource.0 {
+            "Topic" => 2,
+            "Group" => 3,
+            "Cluster" => 4,
+            "TransactionalId" => 5,
+            other => panic!("no rules on a {other}"),
+        };
+        let operation = match self.operation {
+            "All" => 2,
+            "Read" => 3,
+            "Write" => 4,
+            "Create" => 5,
+            "Describe" => 8,
+            other => panic!("no rules on {other}"),
+        };
+        request.int8(kind).text(self.resource.1).int8(3); // by its whole name
+        request.text(self.principal).text("*").int8(operation).int8(if self.is_allowed { 3 } else { 2 });
     }
 }
 
@@ -286,50 +322,84 @@ impl Cluster {
     /// Takes one right on a topic (`Read`, `Write`, `Describe` …, as Kafka names its operations) from everybody and
     /// leaves the others.
     pub fn deny(&self, topic: &str, operation: &str) {
-        self.deny_on(&["--topic", topic], operation);
+        self.deny_on(("Topic", topic), operation);
     }
 
     /// The same on a consumer group.
     pub fn deny_group(&self, group: &str, operation: &str) {
-        self.deny_on(&["--group", group], operation);
+        self.deny_on(("Group", group), operation);
     }
 
     /// Does something while nobody has the right to make one topic.
     pub fn with_creation_denied<T>(&self, topic: &str, act: impl FnOnce() -> T) -> T {
         // Whoever may make any topic is not asked about one; all others are still free, since they have no rule.
         self.deny(topic, "Create");
-        self.deny_on(&["--cluster"], "Create");
+        let cluster = ("Cluster", "kafka-cluster");
+        self.deny_on(cluster, "Create");
         let result = act();
         // The cluster's rules are everybody's, so they go again.
-        self.change_rule(&["--remove", "--force"], &["--cluster"], "--deny-principal", "Create");
-        self.change_rule(&["--remove", "--force"], &["--cluster"], "--allow-principal", "All");
+        self.remove_rules(&Self::denying(cluster, "Create"));
         result
     }
 
-    fn deny_on(&self, resource: &[&str], operation: &str) {
+    fn deny_on(&self, resource: (&str, &str), operation: &str) {
+        self.add_rules(&Self::denying(resource, operation));
+    }
+
+    fn denying<'r>(resource: (&'r str, &'r str), operation: &'r str) -> [Rule<'r>; 2] {
         // Once something has any rule, what none of them allows is denied: so everything is allowed first.
-        self.add_rule(resource, "--allow-principal", "All");
-        self.add_rule(resource, "--deny-principal", operation);
+        let everything = Rule { principal: "User:*", resource, operation: "All", is_allowed: true };
+        [everything, Rule { operation, is_allowed: false, ..everything }]
     }
 
-    fn add_rule(&self, resource: &[&str], rule: &str, operation: &str) {
-        self.change_rule(&["--add"], resource, rule, operation);
+    fn ask(&self, key: i16, request: &Request) -> Vec<u8> {
+        let broker = self.brokers.split(',').next().expect("one at least");
+        wire::ask(broker, key, 1, &request.0).expect("an answer from the broker")
     }
 
-    fn change_rule(&self, action: &[&str], resource: &[&str], rule: &str, operation: &str) {
-        let libs = std::env::var("TAILWATER_KAFKA_LIBS").unwrap_or_else(|_| {
-            panic!("denying a right needs Kafka's tools: run `make test`, or set TAILWATER_KAFKA_LIBS to their jars")
-        });
-        let output = Command::new("java")
-            .args(["-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"])
-            .arg(format!("{libs}/*"))
-            .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &self.brokers])
-            .args(action)
-            .args(resource)
-            .args([rule, "User:*", "--operation", operation])
-            .output()
-            .expect("java runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    /// Removes rules.
+    fn remove_rules(&self, rules: &[Rule<'_>]) {
+        let mut request = Request::default();
+        request.int32(i32::try_from(rules.len()).expect("few rules"));
+        rules.iter().for_each(|rule| rule.write(&mut request));
+        let answer = self.ask(31, &request); // DeleteAcls
+        let mut answer = Answer(&answer);
+        let (_throttled, _results) = (answer.int32(), answer.int32());
+        let (code, told) = (answer.int16(), answer.text());
+        assert_eq!(code, 0, "{told}");
+    }
+
+    /// Adds rules, and waits until the broker goes by them.
+    pub fn add_rules(&self, rules: &[Rule<'_>]) {
+        let mut request = Request::default();
+        request.int32(i32::try_from(rules.len()).expect("few rules"));
+        for rule in rules {
+            rule.write(&mut request);
+        }
+        let answer = self.ask(30, &request); // CreateAcls
+        let mut answer = Answer(&answer);
+        let (_throttled, results) = (answer.int32(), answer.int32());
+        for _ in 0..results {
+            let (code, told) = (answer.int16(), answer.text());
+            assert_eq!(code, 0, "{told}");
+        }
+        // The controller has them now; the broker hears of it a little later.
+        let deadline = Instant::now() + PATIENCE;
+        for rule in rules {
+            let mut request = Request::default();
+            rule.write(&mut request);
+            loop {
+                let answer = self.ask(29, &request); // DescribeAcls
+                let mut answer = Answer(&answer);
+                let (_throttled, code, told) = (answer.int32(), answer.int16(), answer.text());
+                assert_eq!(code, 0, "{told}");
+                if answer.int32() > 0 {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "the broker does not hear of {rule:?}");
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
     }
 }
 

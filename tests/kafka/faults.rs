@@ -221,7 +221,7 @@ fn a_committed_offset_out_of_range_ends_the_run_with_the_remedy_and_skips_nothin
     let finished = setup.finish(&["run"], &[]);
     let lines = told(&finished, 1);
     assert_eq!(lines.len(), 1, "{finished:?}");
-    assert!(lines[0].contains("out of the range") && lines[0].contains("--reset-offsets"), "{finished:?}");
+    assert!(lines[0].contains("out of its range") && lines[0].contains("--reset-offsets"), "{finished:?}");
     assert_eq!(cluster.committed(&setup.group, &setup.input)[&0], 5_000);
     assert_eq!(cluster.consume(&setup.output), []);
 }

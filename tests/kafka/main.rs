@@ -14,3 +14,4 @@ mod partitions;
 mod process;
 mod scores;
 mod sizes;
+mod wire;
