@@ -1,21 +1,27 @@
 //! Whether brokers, topics and rights are as the config needs them: asked before anything is read.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use rdkafka::{
-    consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
+    ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    metadata::Metadata,
 };
 
 use super::{
     admin::Admin,
-    client::{self, Context},
+    client::{self, lock},
     topics::{self, Role, Topic},
 };
 use crate::config::Config;
 
 /// How long brokers may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After how long it is looked at whether they refuse the client, which no waiting changes.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// Something that has to be put right before anything can run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,14 +33,13 @@ pub enum Fault {
         reason: String,
     },
     /// No broker answers.
-    #[error(
-        "no broker answers at {brokers} ({reason}); check kafka.brokers, that the broker is up, and security.protocol \
-         under [kafka.properties]"
-    )]
+    #[error("{} {brokers} ({reason}); check {}", .cause.told(), .cause.remedy())]
     Unreachable {
         /// `kafka.brokers`.
         brokers: String,
-        /// What the client saw last.
+        /// What kind of failure it is.
+        cause: Cause,
+        /// What the client saw first.
         reason: String,
     },
     /// A topic is not there.
@@ -134,6 +139,42 @@ impl Fault {
     }
 }
 
+/// Why no broker can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// None answers.
+    Silence,
+    /// TLS could not be agreed on.
+    Tls,
+    /// The broker, or who gives out its tokens, does not know the client.
+    Authentication,
+}
+
+impl Cause {
+    fn told(self) -> &'static str {
+        match self {
+            Self::Silence => "no broker answers at",
+            Self::Tls => "TLS fails with the broker at",
+            Self::Authentication => "this client is not let in at",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Silence => {
+                "kafka.brokers, that the broker is up, and security.protocol under [kafka.properties]"
+            }
+            Self::Tls => {
+                "ssl.ca.location, other ssl.* and security.protocol under [kafka.properties], and that the broker's \
+                 certificate is for the name in kafka.brokers"
+            }
+            Self::Authentication => {
+                "its name, its secret and sasl.mechanism: sasl.* under [kafka.properties]"
+            }
+        }
+    }
+}
+
 /// What the topics look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -148,26 +189,17 @@ pub struct Layout {
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
-    let context = Context::default();
-    let observed = context.observed.clone();
-    let consumer: BaseConsumer<Context> =
-        client::create(&client::consumer(&config.kafka), &config.kafka, context)
+    let consumer: BaseConsumer<Witness> =
+        client::create(&client::consumer(&config.kafka), &config.kafka, Witness::default())
             .map_err(|reason| vec![Fault::Client { reason }])?;
     let unreachable = |error: &KafkaError| {
-        // The client tells what it saw while it is polled.
-        let seen = (0..10).find_map(|_| {
-            consumer.poll(Duration::from_millis(50));
-            observed.first_error()
-        });
-        Fault::Unreachable {
-            brokers: config.kafka.brokers.clone(),
-            reason: seen.unwrap_or_else(|| error.to_string()),
-        }
+        let (cause, reason) = seen(&consumer).unwrap_or_else(|| (Cause::Silence, error.to_string()));
+        Fault::Unreachable { brokers: config.kafka.brokers.clone(), cause, reason }
     };
     let mut faults = Vec::new();
     let mut layout = Layout { input_partitions: Vec::new(), num_brokers: 0 };
     for named in topics::of(config) {
-        let metadata = match consumer.fetch_metadata(Some(named.name), TIMEOUT) {
+        let metadata = match fetch_metadata(&consumer, named.name) {
             Ok(metadata) => metadata,
             Err(error) => match super::code(&error) {
                 Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
@@ -213,6 +245,49 @@ pub fn inspect_state_policy(config: &Config, admin: &Admin) -> Option<Fault> {
         brokers: config.kafka.brokers.clone(),
         policy,
     })
+}
+
+/// Keeps the first error that a client reports: the cause, where later ones only count brokers that are down.
+#[derive(Default)]
+struct Witness(Mutex<Option<(Cause, String)>>);
+
+impl ClientContext for Witness {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client::log_error(&error, reason);
+        let cause = match super::code(&error) {
+            Some(RDKafkaErrorCode::SSL) => Cause::Tls,
+            Some(RDKafkaErrorCode::Authentication) => Cause::Authentication,
+            _ => Cause::Silence,
+        };
+        lock(&self.0).get_or_insert_with(|| (cause, reason.to_owned()));
+    }
+}
+
+impl ConsumerContext for Witness {}
+
+/// What a client that had no answer saw, which it tells while it is polled.
+fn seen(consumer: &BaseConsumer<Witness>) -> Option<(Cause, String)> {
+    (0..10).find_map(|_| {
+        consumer.poll(Duration::from_millis(50));
+        lock(&consumer.context().0).clone()
+    })
+}
+
+/// Asks about a topic. A client that is refused is not kept waiting as one whose brokers are silent.
+fn fetch_metadata(consumer: &BaseConsumer<Witness>, topic: &str) -> KafkaResult<Metadata> {
+    let result = consumer.fetch_metadata(Some(topic), FIRST_LOOK);
+    let is_silent = matches!(
+        result.as_ref().err().and_then(super::code),
+        Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::BrokerTransportFailure)
+    );
+    if is_silent && seen(consumer).is_none_or(|(cause, _)| cause == Cause::Silence) {
+        return consumer.fetch_metadata(Some(topic), TIMEOUT - FIRST_LOOK);
+    }
+    result
 }
 
 fn check_partitions(named: &Topic<'_>, found: usize, inputs: usize) -> Option<Fault> {
