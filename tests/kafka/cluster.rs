@@ -117,7 +117,7 @@ impl Rule<'_> {
     }
 }
 
-/// The brokers that `make test` started.
+/// The brokers that `make test` started, or a test's own.
 pub struct Cluster {
     brokers: String,
 }
@@ -128,6 +128,11 @@ impl Cluster {
         let brokers = std::env::var("KAFKA_BROKERS").unwrap_or_default();
         assert!(!brokers.is_empty(), "this test needs Kafka: run `make test`, or set KAFKA_BROKERS");
         Self { brokers }
+    }
+
+    /// Other brokers, on a plain listener.
+    pub fn at(brokers: &str) -> Self {
+        Self { brokers: brokers.to_owned() }
     }
 
     /// For `kafka.brokers`.

@@ -1,6 +1,7 @@
-//! That the harness shows what a broker really holds, and that a denied right is really denied.
+//! That the harness shows what a broker really holds, that a denied right is really denied, and that a broker or a
+//! network that a test takes away is really gone, and comes back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
@@ -9,7 +10,10 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use crate::cluster::{Cluster, PATIENCE, Record, unique};
+use crate::{
+    broker::{Broker, Options},
+    cluster::{Cluster, PATIENCE, Record, unique},
+};
 
 #[test]
 fn records_come_back_as_they_were_written() {
@@ -95,4 +99,56 @@ fn a_denied_right_fails_on_its_topic_alone() {
     );
     assert_eq!(cluster.consume(&denied).len(), 1, "the other rights on it are left");
     assert_eq!(cluster.try_produce(&other, [Record::new(0, "x")]), Ok(()));
+}
+
+#[test]
+fn a_broker_that_was_killed_has_its_records_and_properties_when_it_starts_again() {
+    let properties = &[("message.max.bytes", "10000")];
+    let mut broker = Broker::start(&Options { properties, ..Options::default() });
+    let cluster = Cluster::at(broker.brokers());
+    let topic = cluster.create_topic("kept", 1);
+    cluster.produce(&topic, [Record::new(0, "before")]);
+    broker.kill();
+    let client: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", broker.brokers()).create().unwrap();
+    client.fetch_metadata(Some(&topic), Duration::from_secs(1)).expect_err("nobody is there");
+    broker.start_again();
+    client.fetch_metadata(Some(&topic), PATIENCE).expect("the same client finds it again");
+    cluster.produce(&topic, [Record::new(0, "after")]);
+    let values: Vec<_> = cluster.consume(&topic).into_iter().map(|record| record.value.unwrap()).collect();
+    assert_eq!(values, [b"before".to_vec(), b"after".to_vec()]);
+    let large = Record::new(0, [0; 20_000]);
+    assert_eq!(cluster.try_produce(&topic, [large]), Err(RDKafkaErrorCode::MessageSizeTooLarge));
+}
+
+#[test]
+fn a_cut_proxy_lets_its_clients_wait_while_the_broker_answers_others_and_a_mended_one_carries_again() {
+    let broker = Broker::start(&Options { is_proxied: true, ..Options::default() });
+    let direct = Cluster::at(broker.brokers());
+    let proxied = Cluster::at(broker.proxied_brokers());
+    let topic = direct.create_topic("proxied", 1);
+    proxied.produce(&topic, [Record::new(0, "before")]);
+    let client = || -> BaseConsumer {
+        ClientConfig::new().set("bootstrap.servers", broker.proxied_brokers()).create().unwrap()
+    };
+    let connected = client();
+    let metadata = connected.fetch_metadata(Some(&topic), PATIENCE).unwrap();
+    let ports: Vec<i32> = metadata.brokers().iter().map(|broker| broker.port()).collect();
+    assert_eq!(ports, [i32::from(broker.proxy().port())], "what it is told to connect to is the proxy again");
+
+    broker.proxy().cut();
+    let late = client();
+    for (client, what) in [(&connected, "an old connection"), (&late, "a new one")] {
+        let answer = client.fetch_metadata(Some(&topic), Duration::from_secs(1));
+        assert!(answer.is_err(), "{what} is answered");
+    }
+    direct.produce(&topic, [Record::new(0, "during")]);
+
+    broker.proxy().mend();
+    for client in [&connected, &late] {
+        client.fetch_metadata(Some(&topic), PATIENCE).unwrap();
+    }
+    proxied.produce(&topic, [Record::new(0, "after")]);
+    let values: Vec<_> = proxied.consume(&topic).into_iter().map(|record| record.value.unwrap()).collect();
+    assert_eq!(values, [b"before".to_vec(), b"during".to_vec(), b"after".to_vec()]);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod backpressure;
+mod broker;
 mod cluster;
 mod commands;
 mod faults;
@@ -12,6 +13,7 @@ mod harness;
 mod lifecycle;
 mod partitions;
 mod process;
+mod proxy;
 mod scores;
 mod sizes;
 mod wire;
