@@ -1,10 +1,10 @@
-//! A broker of a test's own, which it may kill, or cut off from a client.
+//! A broker of a test's own, which it may kill, cut off from a client, or lock up.
 
 use std::{
     fs::{self, File},
     io,
     net::{Ipv4Addr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         atomic::{AtomicU32, Ordering},
@@ -21,6 +21,9 @@ use crate::{cluster::PATIENCE, proxy::Proxy, wire};
 /// How often a broker that starts is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Of the keystore, which no test looks into.
+const KEYSTORE_PASSWORD: &str = "keystore";
+
 /// What a broker has beyond one plain listener.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options<'a> {
@@ -28,6 +31,9 @@ pub struct Options<'a> {
     pub properties: &'a [(&'a str, &'a str)],
     /// Whether it has a second plain listener, which clients reach through a proxy.
     pub is_proxied: bool,
+    /// Names and passwords. Where there are any, it has a listener that takes only them (TLS and SCRAM-SHA-512), and
+    /// they have no right that they are not given; the plain listener is for the test, and allowed everything.
+    pub users: &'a [(&'a str, &'a str)],
 }
 
 /// An Apache Kafka with one broker. It ends when it is dropped, and its data goes; it ends too should the test's process
@@ -37,6 +43,7 @@ pub struct Broker {
     home: TempDir, // after the server, which writes to it as long as it is there
     brokers: String,
     proxied: Option<(String, Proxy)>,
+    secure_brokers: Option<String>,
 }
 
 /// The broker's process.
@@ -57,11 +64,13 @@ impl Broker {
 
     fn try_start(options: &Options<'_>) -> Result<Self, String> {
         let home = tempfile::Builder::new().prefix("tailwater-kafka-").tempdir().unwrap();
-        let [plain, controller, proxied] = std::array::from_fn(|_| free_port());
+        let [plain, controller, proxied, secure] = std::array::from_fn(|_| free_port());
         let proxy = options.is_proxied.then(|| Proxy::to(proxied));
+        let is_secure = !options.users.is_empty();
 
         let mut listeners = vec![("PLAINTEXT", plain, plain)];
         listeners.extend(proxy.as_ref().map(|proxy| ("PROXIED", proxied, proxy.port())));
+        listeners.extend(is_secure.then_some(("SECURE", secure, secure)));
         let listed = |port: fn(&(&str, u16, u16)) -> u16| {
             let listed: Vec<_> = listeners
                 .iter()
@@ -75,7 +84,7 @@ impl Broker {
              node.id=1\n\
              listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
              advertised.listeners={advertised}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT\n\
              inter.broker.listener.name=PLAINTEXT\n\
              controller.listener.names=CONTROLLER\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
@@ -94,21 +103,36 @@ impl Broker {
              auto.create.topics.enable=false\n\
              log.retention.hours=-1\n\
              authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
-             allow.everyone.if.no.acl.found=true\n",
+             allow.everyone.if.no.acl.found={everyone}\n",
             listeners = listed(|&(_, port, _)| port),
             advertised = listed(|&(_, _, port)| port),
             data = home.path().join("data").display(),
+            everyone = !is_secure,
         );
+        if is_secure {
+            make_certificate(home.path());
+            // On the plain listener everybody is ANONYMOUS, and nobody is on the secure one.
+            properties += &format!(
+                "super.users=User:ANONYMOUS\n\
+                 listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+                 listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+                 listener.name.secure.ssl.keystore.type=PKCS12\n\
+                 listener.name.secure.ssl.keystore.location={}\n\
+                 listener.name.secure.ssl.keystore.password={KEYSTORE_PASSWORD}\n",
+                keystore(home.path()).display(),
+            );
+        }
         for (key, value) in options.properties {
             properties += &format!("{key}={value}\n"); // of two values the last one counts
         }
         fs::write(home.path().join("server.properties"), properties).unwrap();
-        format_storage(home.path());
+        format_storage(home.path(), options.users);
 
         let address = |port| format!("127.0.0.1:{port}");
         let mut broker = Self {
             brokers: address(plain),
             proxied: proxy.map(|proxy| (address(proxy.port()), proxy)),
+            secure_brokers: is_secure.then(|| address(secure)),
             server: None,
             home,
         };
@@ -129,6 +153,16 @@ impl Broker {
     /// The network before `proxied_brokers`.
     pub fn proxy(&self) -> &Proxy {
         &self.proxied.as_ref().expect("the broker was started with a proxy").1
+    }
+
+    /// For `kafka.brokers` of its users.
+    pub fn secure_brokers(&self) -> &str {
+        self.secure_brokers.as_deref().expect("the broker was started with users")
+    }
+
+    /// The certificate authority that its users have to trust.
+    pub fn ca(&self) -> PathBuf {
+        self.home.path().join("ca.pem")
     }
 
     /// Kills it, without a chance to clean up.
@@ -213,11 +247,47 @@ fn java() -> Command {
     java
 }
 
-fn format_storage(home: &Path) {
+fn format_storage(home: &Path, users: &[(&str, &str)]) {
     let mut java = java();
     java.args(["kafka.tools.StorageTool", "format", "-t", "AAAAAAAAQACAAAAAAAAAAQ", "-c"]);
     java.arg(home.join("server.properties"));
+    for (name, password) in users {
+        java.args(["--add-scram", &format!("SCRAM-SHA-512=[name={name},password={password}]")]);
+    }
     finish(&mut java);
+}
+
+/// A key of the broker's, with a certificate that it signs itself: so it is its own authority.
+fn make_certificate(home: &Path) {
+    let keystore = keystore(home);
+    let keytool = |arguments: &[&str]| {
+        let mut keytool = Command::new("keytool");
+        keytool.args(arguments).args([
+            "-alias",
+            "broker",
+            "-storetype",
+            "PKCS12",
+            "-storepass",
+            KEYSTORE_PASSWORD,
+        ]);
+        finish(keytool.arg("-keystore").arg(&keystore));
+    };
+    keytool(&[
+        "-genkeypair",
+        "-keyalg",
+        "EC",
+        "-dname",
+        "CN=broker",
+        "-ext",
+        "san=ip:127.0.0.1",
+        "-ext",
+        "bc=ca:true",
+    ]);
+    keytool(&["-exportcert", "-rfc", "-file", home.join("ca.pem").to_str().unwrap()]);
+}
+
+fn keystore(home: &Path) -> PathBuf {
+    home.join("broker.p12")
 }
 
 fn finish(command: &mut Command) {

@@ -18,7 +18,7 @@ fn setup(cluster: &Cluster) -> Setup<'_> {
 }
 
 /// Asserts that a command failed within seconds, and gives its lines on standard error without logs: one a fault.
-fn told(finished: &Finished, code: i32) -> Vec<&str> {
+pub fn told(finished: &Finished, code: i32) -> Vec<&str> {
     assert_eq!(finished.code, Some(code), "{finished:?}");
     assert!(finished.took < PATIENCE / 2, "{finished:?}");
     // A line of the log begins with its time.

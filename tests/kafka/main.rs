@@ -15,5 +15,6 @@ mod partitions;
 mod process;
 mod proxy;
 mod scores;
+mod security;
 mod sizes;
 mod wire;

@@ -48,7 +48,8 @@ impl<'a> Setup<'a> {
         }
     }
 
-    fn command(&self, subcommand: &[&str], sets: &[&str]) -> Command {
+    /// A command that is yet to be started, for those that want more than arguments.
+    pub fn command(&self, subcommand: &[&str], sets: &[&str]) -> Command {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flights.toml");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
         command.args(subcommand).arg("-c").arg(example);
@@ -71,14 +72,30 @@ impl<'a> Setup<'a> {
 
     /// Starts `tailwater run`; returns once its admin server listens.
     pub fn start(&self, sets: &[&str]) -> Process {
-        Process::start(self.command(&["run"], sets))
+        Process::start(&mut self.command(&["run"], sets))
     }
 
     /// Runs a subcommand, or a `run` that is to fail, to its end.
     pub fn finish(&self, subcommand: &[&str], sets: &[&str]) -> Finished {
+        Finished::of(&mut self.command(subcommand, sets))
+    }
+}
+
+/// What a command that ended had to say.
+#[derive(Debug)]
+pub struct Finished {
+    /// `None`: it was killed.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Finished {
+    /// Runs a command to its end.
+    pub fn of(command: &mut Command) -> Self {
         let begun = Instant::now();
-        let mut child =
-            self.command(subcommand, sets).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // One that does not end is killed, so that the test fails with what it said.
         let (done, ended) = mpsc::channel::<()>();
         let pid = child.id();
@@ -94,18 +111,8 @@ impl<'a> Setup<'a> {
         let status = child.wait().unwrap();
         drop(done);
         watch.join().unwrap();
-        Finished { code: status.code(), stdout, stderr, took: begun.elapsed() }
+        Self { code: status.code(), stdout, stderr, took: begun.elapsed() }
     }
-}
-
-/// What a command that ended had to say.
-#[derive(Debug)]
-pub struct Finished {
-    /// `None`: it was killed.
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-    pub took: Duration,
 }
 
 /// A running operator; killed when it is dropped.
@@ -118,7 +125,8 @@ pub struct Process {
 }
 
 impl Process {
-    fn start(mut command: Command) -> Self {
+    /// Starts a `run`; returns once its admin server listens.
+    pub fn start(command: &mut Command) -> Self {
         let started = Instant::now();
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
