@@ -23,9 +23,14 @@ command -v cargo >/dev/null || {
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/tailwater"
 libtorch=$(scripts/libtorch.sh)
+# librdkafka's configure looks for libcurl by linking against it, but rdkafka-sys 4.10 doesn't tell it where curl-sys
+# has built one, so it would leave OIDC out. It is shown an empty library; what the binary links is curl-sys's.
+mkdir -p "$cache/curl-for-configure"
+echo 'curl_global_init = 0;' >"$cache/curl-for-configure/libcurl.so"
 config="# Written by scripts/setup.sh.
 [env]
 LIBTORCH = \"$libtorch\"
+LDFLAGS = \"-L$cache/curl-for-configure${LDFLAGS:+ $LDFLAGS}\"
 
 [build]
 target-dir = \"${CARGO_TARGET_DIR:-$cache/target}\""

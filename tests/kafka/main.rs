@@ -11,6 +11,7 @@ mod flights;
 mod grouping;
 mod harness;
 mod lifecycle;
+mod oidc;
 mod partitions;
 mod process;
 mod proxy;
