@@ -1,7 +1,7 @@
 # Everything is built in the release profile: what is tested is what is shipped, and nothing is compiled twice.
 # scripts/setup.sh tells cargo where libtorch and the build cache are.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs bench
+.PHONY: help setup demo test crash lint docs bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,12 @@ demo: setup ## the operator on a year of real flights, in one process
 
 test: setup ## all tests: unit, property, oracle, and on a real Kafka (needs Java 17+ and Maven, or KAFKA_BROKERS)
 	scripts/kafka.sh with cargo test --release
+
+KILLS ?= 100
+SEED ?= 1
+crash: setup ## kill the operator KILLS times (100) under a SEED (1), and compare with a run that never crashed
+	TAILWATER_CRASH_KILLS=$(KILLS) TAILWATER_CRASH_SEED=$(SEED) \
+	  scripts/kafka.sh with cargo test --release --test kafka crash:: -- --nocapture --test-threads 1
 
 lint: setup ## format and clippy, warnings are errors
 	cargo fmt --check

@@ -289,6 +289,16 @@ impl Cluster {
         value.unwrap_or_else(|| panic!("{topic} has no {name}"))
     }
 
+    /// The offset after the last record of each partition.
+    pub fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
+        let consumer: BaseConsumer = self.config().create().expect("a consumer");
+        let end = |partition| {
+            let (_, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks");
+            (partition, high)
+        };
+        (0..self.num_partitions(topic)).map(end).collect()
+    }
+
     /// A group's committed offsets on a topic, by partition; partitions without one are left out.
     pub fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
         let consumer: BaseConsumer = self.config().set("group.id", group).create().expect("a consumer");

@@ -53,7 +53,17 @@ impl<'a> Setup<'a> {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flights.toml");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
         command.args(subcommand).arg("-c").arg(example);
-        let own = [
+        let own = self.sets();
+        for set in own.iter().map(String::as_str).chain(sets.iter().copied()) {
+            command.args(["--set", set]);
+        }
+        command.env_remove("TAILWATER_LOG").stdin(Stdio::null());
+        command
+    }
+
+    /// What makes the example's config this group's.
+    pub fn sets(&self) -> [String; 8] {
+        [
             format!("kafka.brokers={}", self.cluster.brokers()),
             format!("kafka.group={}", self.group),
             format!("input.topic={}", self.input),
@@ -62,12 +72,7 @@ impl<'a> Setup<'a> {
             format!("output.rejected={}", self.rejected),
             format!("state.topic={}", self.state),
             "admin.listen=127.0.0.1:0".to_owned(), // a free port, which the log tells
-        ];
-        for set in own.iter().map(String::as_str).chain(sets.iter().copied()) {
-            command.args(["--set", set]);
-        }
-        command.env_remove("TAILWATER_LOG").stdin(Stdio::null());
-        command
+        ]
     }
 
     /// Starts `tailwater run`; returns once its admin server listens.
@@ -221,7 +226,17 @@ impl Process {
         signal(self.pid(), "TERM");
     }
 
-    /// Kills it, without a chance to clean up.
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// The code that it ended with; `None` where a signal ended it.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// Kills it, without a chance to clean up; one that has ended already is left alone.
     pub fn crash(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
