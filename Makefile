@@ -1,7 +1,7 @@
 # Everything is built in the release profile: what is tested is what is shipped, and nothing is compiled twice.
 # scripts/setup.sh tells cargo where libtorch and the build cache are.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash lint docs bench
+.PHONY: help setup demo test crash lint docs bench soak
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,5 +28,9 @@ lint: setup ## format and clippy, warnings are errors
 docs: setup ## the API's documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
 
-bench: setup ## benchmarks
-	cargo bench --profile release --bench '*'
+bench: setup ## benchmarks, some of them on a real Kafka
+	scripts/kafka.sh with cargo bench --profile release --bench '*'
+
+MINUTES ?= 10
+soak: setup ## MINUTES (10) at full speed, and what memory does meanwhile
+	scripts/kafka.sh with cargo bench --profile release --bench delivery -- soak $(MINUTES)

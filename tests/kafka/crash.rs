@@ -37,7 +37,7 @@ const SETS: [&str; 5] = [
 /// A flight in so many is spoilt, so that there are rejects too.
 const SPOILT: usize = 97;
 /// So many records come …
-const FEED_RECORDS: usize = 40;
+const FEED_RECORDS: usize = 400;
 /// … so often.
 const FEED_INTERVAL: Duration = Duration::from_millis(40);
 

@@ -1,0 +1,154 @@
+//! What exactly-once delivery costs, and whether memory stays flat: the whole program on a real Kafka of its own.
+//!
+//! ```text
+//! scripts/kafka.sh with cargo bench --profile release --bench delivery                  the cost
+//! scripts/kafka.sh with cargo bench --profile release --bench delivery -- soak 10       so many minutes at full speed
+//! ```
+//! The cost is the ratio of two rates that are measured in turn, on the same records.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+#![expect(dead_code, reason = "the tests' cluster and processes have more to them than is measured here")]
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tailwater::flights;
+
+#[path = "../tests/kafka/broker.rs"]
+mod broker;
+#[path = "../tests/kafka/cluster.rs"]
+mod cluster;
+#[path = "../tests/kafka/process.rs"]
+mod process;
+#[path = "../tests/kafka/proxy.rs"]
+mod proxy;
+#[path = "../tests/kafka/wire.rs"]
+mod wire;
+
+use broker::{Broker, Options};
+use cluster::{Cluster, Record};
+use process::Setup;
+
+/// How often each guarantee is measured.
+const ROUNDS: usize = 5;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    // Retention and compaction at work, as in a topic that never ends.
+    let properties = [("log.retention.check.interval.ms", "5000"), ("log.cleaner.backoff.ms", "5000")];
+    let broker = Broker::start(&Options { properties: &properties, ..Options::default() });
+    let cluster = Cluster::at(broker.brokers());
+    match arguments.first().map(String::as_str) {
+        Some("soak") => soak(&cluster, arguments.get(1).map_or(10, |minutes| minutes.parse().unwrap())),
+        _ => cost(&cluster),
+    }
+}
+
+/// Events a second over the year of flights, by guarantee, in turn.
+fn cost(cluster: &Cluster) {
+    let input = cluster.create_topic("flights", 1);
+    let flights = flights::json_records().unwrap();
+    cluster.produce(&input, flights.map(|flight| Record::new(0, flight.unwrap())));
+    let mut ratios = Vec::new();
+    for round in 1..=ROUNDS {
+        let [exactly, at_least] =
+            ["exactly-once", "at-least-once"].map(|guarantee| rate(cluster, &input, guarantee));
+        println!(
+            "round {round}: exactly once {exactly:.0} events/s, at least once {at_least:.0} events/s, ratio {:.3}",
+            exactly / at_least
+        );
+        ratios.push(exactly / at_least);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!(
+        "exactly once / at least once: median {:.3}, {:.3} to {:.3}",
+        ratios[ROUNDS / 2],
+        ratios[0],
+        ratios[ROUNDS - 1]
+    );
+}
+
+fn rate(cluster: &Cluster, input: &str, guarantee: &str) -> f64 {
+    let setup = Setup::on_input(cluster, input);
+    let process = setup.start(&[&format!("delivery.guarantee={guarantee}")]);
+    process.wait_until_leading();
+    let begun = Instant::now();
+    let all = flights::NUM_FLIGHTS as i64;
+    while cluster.committed(&setup.group, input).get(&0) != Some(&all) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let took = begun.elapsed();
+    process.stop();
+    all as f64 / took.as_secs_f64()
+}
+
+/// The flights over and over, each year after the other, as fast as they are scored.
+fn soak(cluster: &Cluster, minutes: u64) {
+    const AHEAD: u64 = 200_000;
+    let bounded = [("retention.bytes", "200000000"), ("segment.bytes", "20000000")];
+    let input = cluster.create_topic_with("flights", 1, &bounded);
+    let setup = Setup {
+        output: cluster.create_topic_with("risk", 1, &bounded),
+        outcomes: cluster.create_topic_with("outcomes", 1, &bounded),
+        ..Setup::on_input(cluster, &input)
+    };
+    let process = setup.start(&["input.max_ahead=100000d"]);
+    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let years = (0..).flat_map(year);
+            let mut chunks = years.map(|flight| Record::new(0, flight));
+            while !stop.load(Ordering::Relaxed) {
+                if sent.load(Ordering::Relaxed) > process.num_scored() + AHEAD {
+                    thread::sleep(Duration::from_millis(20));
+                    continue;
+                }
+                cluster.produce(&input, chunks.by_ref().take(50_000));
+                sent.fetch_add(50_000, Ordering::Relaxed);
+            }
+        });
+        process.wait_until_leading();
+        let begun = Instant::now();
+        println!(
+            "{:>8}  {:>12}  {:>10}  {:>10}  {:>12}",
+            "minute", "scored", "events/s", "RSS MiB", "state bytes"
+        );
+        let mut last = process.num_scored();
+        for half_minute in 1..=2 * minutes {
+            thread::sleep((Duration::from_secs(30 * half_minute)).saturating_sub(begun.elapsed()));
+            let scored = process.num_scored();
+            println!(
+                "{:>8.1}  {scored:>12}  {:>10.0}  {:>10.1}  {:>12}",
+                half_minute as f64 / 2.0,
+                (scored - last) as f64 / 30.0,
+                resident_mib(process.pid()),
+                process.metric("tailwater_state_bytes"),
+            );
+            last = scored;
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    process.stop();
+}
+
+/// All flights, moved by so many years of 366 days.
+fn year(year: i64) -> impl Iterator<Item = Vec<u8>> {
+    flights::json_records().unwrap().map(move |flight| {
+        let mut flight: Value = serde_json::from_slice(&flight.unwrap()).unwrap();
+        for field in ["departed_at", "arrived_at"] {
+            flight[field] = (flight[field].as_i64().unwrap() + year * 366 * 86_400).into();
+        }
+        serde_json::to_vec(&flight).unwrap()
+    })
+}
+
+fn resident_mib(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
+}
