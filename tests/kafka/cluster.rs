@@ -160,11 +160,7 @@ impl Cluster {
         }
         let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
-        let results = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime")
-            .block_on(admin.create_topics([&topic], &options))
-            .expect("an answer from the broker");
+        let results = block_on(admin.create_topics([&topic], &options)).expect("an answer from the broker");
         for result in results {
             result.unwrap_or_else(|(topic, error)| panic!("{topic} was not created: {error}"));
         }
@@ -175,11 +171,7 @@ impl Cluster {
     pub fn delete_topic(&self, topic: &str) {
         let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
         let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
-        let results = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime")
-            .block_on(admin.delete_topics(&[topic], &options))
-            .expect("an answer from the broker");
+        let results = block_on(admin.delete_topics(&[topic], &options)).expect("an answer from the broker");
         for result in results {
             result.unwrap_or_else(|(topic, error)| panic!("{topic} was not deleted: {error}"));
         }
@@ -279,10 +271,7 @@ impl Cluster {
     pub fn topic_setting(&self, topic: &str, name: &str) -> String {
         let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-        let described = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime")
-            .block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options))
+        let described = block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options))
             .expect("an answer from the broker");
         let settings = described.into_iter().next().expect("one topic was asked for").expect("its settings");
         let value = settings.get(name).and_then(|setting| setting.value.clone());
@@ -332,6 +321,26 @@ impl Cluster {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
         consumer.commit(&list, CommitMode::Sync).expect("a commit");
+    }
+
+    /// Forgets a group without members, offsets and all, as brokers do after a while.
+    pub fn delete_group(&self, group: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let results = block_on(admin.delete_groups(&[group], &options)).expect("an answer from the broker");
+        for result in results {
+            result.unwrap_or_else(|(group, error)| panic!("{group} was not deleted: {error}"));
+        }
+    }
+
+    /// Removes the records before an offset, as retention does.
+    pub fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("an admin client");
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, partition, Offset::Offset(before)).expect("an offset");
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let deleted = block_on(admin.delete_records(&offsets, &options)).expect("an answer from the broker");
+        assert!(deleted.elements().iter().all(|element| element.error().is_ok()), "{deleted:?}");
     }
 
     /// Takes one right on a topic (`Read`, `Write`, `Describe` …, as Kafka names its operations) from everybody and
@@ -416,6 +425,10 @@ impl Cluster {
             }
         }
     }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
 }
 
 /// A name that no other test, and no other run on the same broker, uses.

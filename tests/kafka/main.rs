@@ -16,6 +16,7 @@ mod oidc;
 mod partitions;
 mod process;
 mod proxy;
+mod recovery;
 mod scores;
 mod security;
 mod sizes;
