@@ -16,12 +16,14 @@
 //! | [`density`] | distributions of the target behind one trait |
 //! | [`model`] | features to inputs, the net's forward pass, its libtorch twin, optimiser, noise |
 //! | [`record`] | formats, decoding, rejects |
-//! | [`operator`] | the pure core: order, hold-back, mini-batches, scores |
+//! | [`operator`] | the pure core: order, hold-back, mini-batches, scores; saved and restored |
+//! | [`state`] | what is saved, in which form, and how a term of leadership begins from it |
 //! | [`score`] | figures of a distribution, columns, batches |
-//! | [`kafka`] | clients, leadership, reader, publisher, embedded cluster |
+//! | [`kafka`] | clients, leadership, reader, transactional publisher, state log, embedded cluster |
 //! | [`run`] | the threads and channels of a running operator |
 //! | [`backtest`] | what a model is held against |
 //! | [`flights`] | the bundled data |
+//! | [`crash`] | named points at which tests let the process crash |
 //! | [`config`], [`cli`], [`metrics`], [`http`] | the edges |
 //!
 //! # Invariants
@@ -30,10 +32,10 @@
 //! - A score is a function of its event and the weights alone, not of what else is in a batch.
 //! - Parameters are finite at all times; no record stops the stream.
 //! - Every queue is bounded.
+//! - One transaction carries all that belongs to a commit; a restored operator goes on to the bit.
 //!
 //! # Deliberately absent
-//! Saved state, transactions, replay, several targets and tail layers: later versions bring them, and their config keys
-//! are refused until then.
+//! Replay, several targets and tail layers: later versions bring them, and their config keys are refused until then.
 
 pub mod backtest;
 pub mod cli;
