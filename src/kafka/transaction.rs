@@ -169,3 +169,126 @@ pub fn classify(error: &KafkaError, transactional_id: &str) -> TransactionError 
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rdkafka::{
+        ClientConfig, Offset,
+        consumer::{BaseConsumer, Consumer},
+        mocking::MockCluster,
+        producer::{BaseRecord, DefaultProducerContext},
+        types::{RDKafkaApiKey, RDKafkaRespErr},
+    };
+
+    use super::*;
+
+    /// A broker whose answers can be injected, and a transactional client of it that is ready.
+    struct Mock {
+        cluster: MockCluster<'static, DefaultProducerContext>,
+        producer: BaseProducer,
+    }
+
+    impl Mock {
+        fn start() -> Self {
+            let cluster = MockCluster::new(1).unwrap();
+            for topic in ["in", "out"] {
+                cluster.create_topic(topic, 1, 1).unwrap();
+            }
+            let producer: BaseProducer = ClientConfig::new()
+                .set("bootstrap.servers", cluster.bootstrap_servers())
+                .set("transactional.id", "g")
+                .set("transaction.timeout.ms", "10000")
+                .create()
+                .unwrap();
+            assert_eq!(init(&producer, "g", &mut || true), Ok(true));
+            Self { cluster, producer }
+        }
+
+        /// Begins a transaction with a message in it, and waits until that is acknowledged or the transaction in trouble.
+        fn produce(&self) -> Option<TransactionError> {
+            self.producer.begin_transaction().unwrap();
+            self.producer.send(BaseRecord::<(), _>::to("out").partition(0).payload("x")).unwrap();
+            while self.producer.in_flight_count() > 0 {
+                self.producer.poll(Duration::from_millis(20));
+                if let Some(trouble) = trouble(&self.producer, "g") {
+                    return Some(trouble);
+                }
+            }
+            None
+        }
+
+        fn commit(&self) -> Result<(), TransactionError> {
+            let consumer: BaseConsumer = ClientConfig::new()
+                .set("bootstrap.servers", self.cluster.bootstrap_servers())
+                .set("group.id", "g")
+                .create()
+                .unwrap();
+            let mut offsets = TopicPartitionList::new();
+            offsets.add_partition_offset("in", 0, Offset::Offset(1)).unwrap();
+            commit(&self.producer, "g", &offsets, &consumer.group_metadata().unwrap(), &|| false)
+        }
+    }
+
+    #[test]
+    fn an_error_that_passes_costs_nothing() {
+        use RDKafkaRespErr::{
+            RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS as LOADING,
+            RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE as AWAY, RD_KAFKA_RESP_ERR_NOT_COORDINATOR as MOVED,
+        };
+        let mock = Mock::start();
+        mock.cluster.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &[LOADING, MOVED]);
+        mock.cluster.request_errors(RDKafkaApiKey::TxnOffsetCommit, &[LOADING, AWAY]);
+        mock.cluster.request_errors(RDKafkaApiKey::EndTxn, &[LOADING, AWAY]);
+        assert_eq!(mock.produce(), None);
+        assert_eq!(mock.commit(), Ok(()));
+        // And the client is as good as before.
+        assert_eq!(mock.produce(), None);
+        assert_eq!(mock.commit(), Ok(()));
+    }
+
+    #[test]
+    fn a_transaction_that_has_to_be_aborted_is_and_the_next_one_is_committed() {
+        use RDKafkaRespErr::{
+            RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION as REBALANCED,
+            RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID as NO_MEMBER,
+        };
+        for error in [REBALANCED, NO_MEMBER] {
+            let mock = Mock::start();
+            mock.cluster.request_errors(RDKafkaApiKey::TxnOffsetCommit, &[error]);
+            assert_eq!(mock.produce(), None);
+            assert!(matches!(mock.commit(), Err(TransactionError::Aborted(_))), "{error:?}");
+            abort(&mock.producer);
+            assert_eq!(mock.produce(), None);
+            assert_eq!(mock.commit(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_fenced_client_is_told_apart_from_one_without_rights() {
+        use RDKafkaRespErr::{
+            RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED as NO_GROUP,
+            RD_KAFKA_RESP_ERR_PRODUCER_FENCED as FENCED,
+            RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as NO_TOPIC,
+        };
+        let mock = Mock::start();
+        mock.cluster.request_errors(RDKafkaApiKey::EndTxn, &[FENCED]);
+        assert_eq!(mock.produce(), None);
+        assert!(matches!(mock.commit(), Err(TransactionError::Fenced(_))));
+
+        let mock = Mock::start();
+        mock.cluster.request_errors(RDKafkaApiKey::TxnOffsetCommit, &[NO_GROUP]);
+        assert_eq!(mock.produce(), None);
+        let Err(TransactionError::Final(told)) = mock.commit() else {
+            panic!("nobody helps itself to rights")
+        };
+        assert!(told.contains("the right to READ the group"), "{told}");
+
+        // A transaction in trouble sends nothing more: what has gone wrong shows while messages are awaited.
+        let mock = Mock::start();
+        mock.cluster.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &[NO_TOPIC]);
+        let Some(TransactionError::Final(told)) = mock.produce() else { panic!("it would wait for ever") };
+        assert!(told.contains("the right to WRITE"), "{told}");
+    }
+}

@@ -247,7 +247,7 @@ impl Process<'_> {
         let beginning = self.begin(&publisher, state_log, &density, partitions, &mut keep_on)?;
         vigil.end()?;
         let Some(beginning) = beginning else { return Ok(()) };
-        let Beginning { operator, read_from, progress, about, num_replayed, notes, .. } = beginning;
+        let Beginning { operator, read_from, progress, about, is_saved, num_replayed, notes, .. } = beginning;
         for note in notes {
             tracing::warn!("{note}");
         }
@@ -257,7 +257,7 @@ impl Process<'_> {
             health.set_state_age(age);
             tracing::info!(snapshot = about.generation, ?age, records = num_replayed, "restoring the state");
         }
-        let start = Start { begun, num_replayed, is_saved: !progress.snapshots.is_empty() };
+        let start = Start { begun, num_replayed, is_saved };
         let backlog = Arc::new(Backlog::new(partitions.len()));
         let reader = Reader::start(config, &place::offsets(&read_from), backlog.clone())?;
         let observed = reader.observed();

@@ -52,6 +52,8 @@ pub struct Beginning {
     pub progress: Progress,
     /// About the snapshot that it begins with; `None`: it has a new model.
     pub about: Option<About>,
+    /// There is a snapshot of all that it begins with; else the first commit needs one.
+    pub is_saved: bool,
     /// The events that wait, whose published scores are to be read again: by partition their places.
     pub waiting: BTreeMap<i32, Vec<Position>>,
     /// How many records are read again before it has caught up, at most.
@@ -246,6 +248,15 @@ fn go_on(
             mismatches.push(Mismatch::Config(new_model));
             return Err(mismatches);
         }
+        let saved = &snapshot.operator;
+        if let Some(later) = progress.positions.keys().find(|p| !saved.positions.contains_key(p)) {
+            problems.push(format!("number {generation}: it is from before partition {later} was there"));
+            continue;
+        }
+        if !config.learn.enabled && saved.model.target.is_none() {
+            mismatches.push(Mismatch::NoModel);
+            return Err(mismatches);
+        }
         let order = progress.order_since(nth);
         let operator = match Operator::restore(
             config,
@@ -279,6 +290,7 @@ fn go_on(
             progress: progress.next_term(positions),
             waiting: waiting(&snapshot.operator),
             about: Some(snapshot.about),
+            is_saved: added.is_empty(),
             notes,
         });
     }
@@ -433,6 +445,7 @@ fn fresh(
         read_from: positions.clone(),
         progress: Progress::begin(&config.kafka.group, epoch, positions, before),
         about,
+        is_saved: false,
         waiting: BTreeMap::new(),
         num_replayed: 0,
         notes,

@@ -95,10 +95,17 @@ pub enum Unusable {
 pub struct StateTopic(BTreeMap<String, Vec<u8>>);
 
 impl StateTopic {
-    /// Takes a record, newer than all before it. Keys that are not tailwater's are left alone.
+    /// Takes a record, newer than all before it. Keys that are not tailwater's are left alone, and so is what a leader
+    /// wrote after its term: at least once, nobody fences it.
     pub fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
         let Ok(key) = std::str::from_utf8(key) else { return };
         if key != PROGRESS_KEY && !key.starts_with("snapshot-") {
+            return;
+        }
+        if key == PROGRESS_KEY
+            && let (Ok(Some(known)), Some(Ok(new))) = (self.progress(), value.map(Progress::from_bytes))
+            && new.term < known.term
+        {
             return;
         }
         match value {
