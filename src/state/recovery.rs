@@ -290,7 +290,9 @@ fn go_on(
             progress: progress.next_term(positions),
             waiting: waiting(&snapshot.operator),
             about: Some(snapshot.about),
-            is_saved: added.is_empty(),
+            // What was taken since is saved with the first commit: a process that crashes again and again must not have
+            // more to learn again each time.
+            is_saved: added.is_empty() && order.num_runs() == 0,
             notes,
         });
     }

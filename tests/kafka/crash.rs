@@ -95,17 +95,22 @@ impl End {
         match self {
             Self::Early(after) => thread::sleep(after),
             Self::Scoring(after) => {
-                process.wait_until("leading", |process| process.role() == "leading");
+                process.wait_until_leading();
                 thread::sleep(after);
             }
             Self::At(..) => {
                 // A point may not be come by: without anything to restore, or without a second part to a snapshot.
-                let deadline = Instant::now() + Duration::from_secs(6);
+                let mut deadline = Instant::now() + PATIENCE;
+                let mut is_leading = false;
                 while Instant::now() < deadline {
                     if process.has_ended() {
                         return true;
                     }
-                    thread::sleep(Duration::from_millis(10));
+                    if !is_leading && process.try_role().as_deref() == Some("leading") {
+                        is_leading = true;
+                        deadline = Instant::now() + Duration::from_secs(3);
+                    }
+                    thread::sleep(Duration::from_millis(20));
                 }
             }
         }

@@ -169,17 +169,26 @@ impl Process {
         self.stderr.lock().unwrap().clone()
     }
 
+    fn try_get(&self, path: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(&self.admin)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Its role; `None` where it does not answer, as one that has just crashed.
+    pub fn try_role(&self) -> Option<String> {
+        let answer = self.try_get("/status").ok()?;
+        let status: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+        Some(status["role"].as_str()?.to_owned())
+    }
+
     /// Code and body of a GET of the admin server.
     pub fn get(&self, path: &str) -> (u16, String) {
-        let answer = || -> std::io::Result<String> {
-            let mut stream = TcpStream::connect(&self.admin)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        let answer = answer().unwrap_or_else(|error| panic!("{path}: {error}; it says:\n{}", self.stderr()));
+        let answer = self.try_get(path);
+        let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}; it says:\n{}", self.stderr()));
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
