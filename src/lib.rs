@@ -54,3 +54,4 @@ pub mod record;
 pub mod run;
 pub mod score;
 pub mod state;
+pub mod text;

@@ -6,7 +6,7 @@ use console::{Term, style};
 use jiff::Timestamp;
 
 use super::watch::{LONG, Means, RECENT, SHOWN, Watch};
-use crate::config::Config;
+use crate::{config::Config, text::thousands};
 
 /// Width of the progress bar, in characters.
 const BAR: usize = 40;
@@ -207,18 +207,6 @@ fn percent(share: f64) -> String {
     }
     let text = format!("{:.2}", 100.0 * share);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 fn date(time_us: i64) -> String {
