@@ -128,8 +128,8 @@ pub enum PublishError {
     /// A transaction was not committed.
     #[error(transparent)]
     Transaction(#[from] TransactionError),
-    /// No snapshot could be kept for too long.
-    #[error("the state could not be saved for so long that it can't go on: {0}")]
+    /// No snapshot could be kept for too long, or not the first one.
+    #[error("the state could not be saved, and it can't go on without: {0}")]
     State(String),
 }
 
@@ -322,7 +322,8 @@ impl<'a> Publisher<'a> {
             Some(directory) => {
                 if let Err(error) = directory.write(named, &bytes) {
                     tracing::error!(%error, "the state could not be saved; trying again with the next snapshot");
-                    if progress.order.num_runs() > MAX_RUNS {
+                    // Without any snapshot of this life of the model, what is committed now could not be gone on from.
+                    if progress.snapshots.is_empty() || progress.order.num_runs() > MAX_RUNS {
                         return Err(PublishError::State(error.to_string()));
                     }
                     return Ok(None);

@@ -53,7 +53,7 @@ pub fn published(
         let wanted: HashSet<Position> = places.iter().copied().collect();
         let Some(oldest) = places.iter().min() else { continue };
         // Scores stand in the order of their events, so that one older than all that are wanted ends the search.
-        let is_enough = |found: &Found| {
+        let is_enough = |found: &Found, _| {
             found.scores.len() == wanted.len() || found.oldest.is_some_and(|first| first < *oldest)
         };
         let put = |found: &mut Found, message: &BorrowedMessage<'_>| take(found, message, number, &wanted);

@@ -49,25 +49,55 @@ impl StateLog {
     /// # Errors
     /// When brokers refuse or don't answer.
     pub fn read_to_end(&mut self, keep_on: &mut dyn FnMut() -> bool) -> KafkaResult<Option<&StateTopic>> {
+        match self.read_on(keep_on)? {
+            Some(true) => Ok(Some(&self.state)),
+            Some(false) => self.read_back(FIRST_LOOK, StateTopic::is_sufficient, keep_on),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads what came since; whether that was enough.
+    fn read_on(&mut self, keep_on: &mut dyn FnMut() -> bool) -> KafkaResult<Option<bool>> {
         let Self { consumer, topic, state, next } = self;
+        let Some(start) = *next else { return Ok(Some(false)) };
         let partition = Partition { consumer, topic, number: 0 };
-        if let Some(start) = *next {
-            match partition.read_to_end(start, |message| put(state, message), keep_on) {
-                Ok(Some(end)) => {
-                    *next = Some(end);
-                    return Ok(Some(state));
-                }
-                Ok(None) => return Ok(None),
-                Err(error) if super::is_final(&error) => return Err(error),
-                // The topic was made anew, or cleaned beyond the place where it was left: as at first, then.
-                Err(error) => tracing::warn!(%error, topic, "reading the state anew"),
+        match partition.read_to_end(start, |message| put(state, message), keep_on) {
+            Ok(Some(end)) => {
+                *next = Some(end);
+                state.set_end(end);
+                // An import's first parts may stand before the place where the first read began.
+                Ok(Some(state.is_import_whole()))
+            }
+            Ok(None) => Ok(None),
+            Err(error) if super::is_final(&error) => Err(error),
+            // The topic was made anew, or cleaned beyond the place where it was left: as at first, then.
+            Err(error) => {
+                tracing::warn!(%error, topic, "reading the state anew");
+                Ok(Some(false))
             }
         }
+    }
+
+    /// Reads all of it, also what no leader needs: snapshots that are no longer the newest.
+    ///
+    /// # Errors
+    /// When brokers refuse or don't answer.
+    pub fn read_whole(&mut self) -> KafkaResult<Option<&StateTopic>> {
+        self.read_back(i64::MAX, |_, _| true, &mut || true)
+    }
+
+    fn read_back(
+        &mut self,
+        first_look: i64,
+        is_enough: impl Fn(&StateTopic, i64) -> bool,
+        keep_on: &mut dyn FnMut() -> bool,
+    ) -> KafkaResult<Option<&StateTopic>> {
+        let Self { consumer, topic, state, next } = self;
         *next = None;
-        let Some(read) = partition.read_back(FIRST_LOOK, put, StateTopic::is_sufficient, keep_on)? else {
-            return Ok(None);
-        };
+        let partition = Partition { consumer, topic, number: 0 };
+        let Some(read) = partition.read_back(first_look, put, is_enough, keep_on)? else { return Ok(None) };
         (*state, *next) = (read.value, Some(read.next));
+        state.set_end(read.next);
         Ok(Some(state))
     }
 

@@ -37,8 +37,8 @@ pub struct Read<T> {
 }
 
 impl Partition<'_> {
-    /// Reads back from the end until the messages are enough, or until there are no more; the first look goes
-    /// `first_look` offsets back. `keep_on` is asked between polls; when it says no, there is nothing.
+    /// Reads back from the end until the messages from some offset on are enough, or until there are no more; the first
+    /// look goes `first_look` offsets back. `keep_on` is asked between polls; when it says no, there is nothing.
     ///
     /// # Errors
     /// When brokers refuse, or don't answer where the partition begins and ends.
@@ -46,7 +46,7 @@ impl Partition<'_> {
         &self,
         first_look: i64,
         mut put: impl FnMut(&mut T, &BorrowedMessage<'_>),
-        is_enough: impl Fn(&T) -> bool,
+        is_enough: impl Fn(&T, i64) -> bool,
         keep_on: &mut dyn FnMut() -> bool,
     ) -> KafkaResult<Option<Read<T>>> {
         let (low, high) = self.consumer.fetch_watermarks(self.topic, self.number, WATERMARKS_TIMEOUT)?;
@@ -57,7 +57,7 @@ impl Partition<'_> {
             let Some(next) = self.read_to_end(start, |message| put(&mut value, message), keep_on)? else {
                 return Ok(None);
             };
-            if start == low || is_enough(&value) {
+            if start == low || is_enough(&value, start) {
                 return Ok(Some(Read { value, next }));
             }
             back = back.saturating_mul(FURTHER);

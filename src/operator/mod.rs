@@ -105,6 +105,8 @@ pub struct Operator {
     census: Census,
     /// `Some` while a restored operator catches up.
     restoring: Option<Restoring>,
+    /// The model, and its epoch, that takes over when the operator has caught up.
+    successor: Option<(Model, u32)>,
 }
 
 /// Whether and when labelled events are learned from.
@@ -144,6 +146,7 @@ impl Operator {
             counts: Counts::default(),
             census: Census::new(config.features.len()),
             restoring: None,
+            successor: None,
         }
     }
 
@@ -188,14 +191,15 @@ impl Operator {
         self.epoch = epoch;
     }
 
-    /// Takes over a model that was saved elsewhere, in a new life.
-    ///
-    /// # Errors
-    /// When it does not fit the config; then the operator is of no more use.
-    pub fn adopt(&mut self, model: crate::model::saved::SavedModel, epoch: u32) -> Result<(), Misfit> {
-        self.model.restore(model)?;
-        self.epoch = epoch;
-        Ok(())
+    /// Goes on with another model of the same config, in a new life. An operator that catches up does so with its own
+    /// model first, since that is how it was done before. What waits, and the unfinished mini-batch, stay.
+    pub fn adopt(&mut self, model: Model, epoch: u32) {
+        if self.restoring.is_some() {
+            self.successor = Some((model, epoch));
+        } else {
+            (self.model, self.epoch) = (model, epoch);
+            self.counts = Counts::default();
+        }
     }
 
     /// Everything that its next action depends on and that can't be read again.
@@ -296,6 +300,9 @@ impl Operator {
                     // It is written down already, and what was missing was counted.
                     self.order = Order::default();
                     self.census = Census::new(self.census.missing.len());
+                    if let Some((model, epoch)) = self.successor.take() {
+                        self.adopt(model, epoch);
+                    }
                 }
             }
         }

@@ -51,7 +51,9 @@ use crate::{
     state::{
         Snapshot,
         directory::Directory,
-        recovery::{self, Beginning, Initial, Mismatch},
+        recovery::{self, Beginning, Initial, InputFacts, Mismatch},
+        store::Store,
+        topic::StateTopic,
     },
 };
 
@@ -154,14 +156,14 @@ fn stand_by_and_lead(
     shutdown: &Shutdown,
 ) -> Result<(), RunError> {
     preflight::inspect(config).map_err(RunError::Preflight)?;
-    let directory = config.state.dir.as_deref().map(|path| Directory::new(path, &config.kafka.group));
-    if let Some(directory) = &directory {
+    if let Some(path) = config.state.dir.as_deref() {
+        let directory = Directory::new(path, &config.kafka.group);
         directory.probe().map_err(RunError::Directory)?;
     }
     let membership = Membership::join(config)
         .map_err(|error| RunError::Join(client::creation_error(&config.kafka, &error)))?;
     let state_log = StateLog::new(config).map_err(RunError::Join)?;
-    let process = Process { config, membership: &membership, directory, metrics, health, shutdown };
+    let process = Process { config, membership: &membership, metrics, health, shutdown };
     process.run(state_log)
 }
 
@@ -169,7 +171,6 @@ fn stand_by_and_lead(
 struct Process<'a> {
     config: &'a Config,
     membership: &'a Membership,
-    directory: Option<Directory>,
     metrics: &'a Metrics,
     health: &'a Health,
     shutdown: &'a Shutdown,
@@ -247,7 +248,12 @@ impl Process<'_> {
         let beginning = self.begin(&publisher, state_log, &density, partitions, &mut keep_on)?;
         vigil.end()?;
         let Some(beginning) = beginning else { return Ok(()) };
-        let Beginning { operator, read_from, progress, about, is_saved, num_replayed, notes, .. } = beginning;
+        let Beginning {
+            operator, read_from, progress, about, is_saved, num_replayed, changes, notes, ..
+        } = beginning;
+        for change in changes {
+            tracing::warn!("from here on, {change}");
+        }
         for note in notes {
             tracing::warn!("{note}");
         }
@@ -337,18 +343,7 @@ impl Process<'_> {
         let Some(state) = state_log.read_to_end(keep_on).map_err(RunError::State)? else { return Ok(None) };
         let input = offsets::input_facts(config, self.membership, partitions, keep_on);
         let Some(input) = input.map_err(ReadError::Start)? else { return Ok(None) };
-        let progress = state.progress();
-        let is_fresh = !matches!(progress, Ok(Some(_))) || config.state.on_mismatch == OnMismatch::Fresh;
-        let initial = match &config.state.initial {
-            Some(file) if is_fresh => Some(read_initial(file)?),
-            _ => None,
-        };
-        let fetch = |named| match &self.directory {
-            Some(directory) => directory.read(named),
-            None => state.snapshot(named),
-        };
-        let mut beginning =
-            recovery::begin(config, density, progress, fetch, initial, &input).map_err(RunError::Mismatch)?;
+        let mut beginning = decide(config, density, state, &input).map_err(RunError::Mismatch)?;
         let scores = score_log::published(config, &beginning.waiting, keep_on).map_err(RunError::State)?;
         let Some(scores) = scores else { return Ok(None) };
         beginning.operator.set_published(scores);
@@ -382,9 +377,32 @@ impl<'a> Vigil<'a> {
     }
 }
 
-fn read_initial(file: &Path) -> Result<Initial, RunError> {
+/// How a term begins with this state: what `run` does, and what `check` says of it. Nothing is changed by asking.
+///
+/// # Errors
+/// Everything that does not fit.
+pub fn decide(
+    config: &Config,
+    density: &Arc<dyn Density>,
+    state: &StateTopic,
+    input: &InputFacts,
+) -> Result<Beginning, Vec<Mismatch>> {
+    let progress = state.progress();
+    let is_fresh = !matches!(progress, Ok(Some(_))) || config.state.on_mismatch == OnMismatch::Fresh;
+    let initial = match &config.state.initial {
+        Some(file) if is_fresh => Some(read_initial(file).map_err(|mismatch| vec![mismatch])?),
+        _ => None,
+    };
+    let store = Store::new(config, state);
+    let fetch = |named| store.read(named);
+    let mut beginning = recovery::begin(config, density, progress, fetch, state.import(), initial, input)?;
+    beginning.progress.imports_from = state.end();
+    Ok(beginning)
+}
+
+fn read_initial(file: &Path) -> Result<Initial, Mismatch> {
     let name = file.display().to_string();
-    let fault = |why| RunError::Mismatch(vec![Mismatch::Initial { file: name.clone(), why }]);
+    let fault = |why| Mismatch::Initial { file: name.clone(), why };
     let bytes = std::fs::read(file).map_err(|error| fault(error.to_string()))?;
     let snapshot = Snapshot::from_bytes(&bytes).map_err(|error| fault(error.to_string()))?;
     Ok(Initial { file: name, snapshot })

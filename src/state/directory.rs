@@ -69,15 +69,21 @@ impl Directory {
         Ok(bytes)
     }
 
+    /// The numbers of the snapshots that are there, the newest first.
+    #[must_use]
+    pub fn generations(&self) -> Vec<u64> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let mut generations: Vec<u64> = entries.filter_map(|entry| self.generation(&entry.path())).collect();
+        generations.sort_unstable_by(|a, b| b.cmp(a));
+        generations
+    }
+
     /// Removes the snapshots that are older than the last three.
     pub fn prune(&self, newest: u64) {
         // What can't be removed now can't do harm either, and is tried again with the next snapshot.
         let Some(oldest) = newest.checked_sub(2) else { return };
-        let Ok(entries) = fs::read_dir(&self.path) else { return };
-        for entry in entries.flatten() {
-            if self.generation(&entry.path()).is_some_and(|generation| generation < oldest) {
-                fs::remove_file(entry.path()).ok();
-            }
+        for generation in self.generations().into_iter().filter(|&generation| generation < oldest) {
+            fs::remove_file(self.file(generation)).ok();
         }
     }
 

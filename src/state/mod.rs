@@ -15,8 +15,12 @@ pub mod progress;
 pub mod recovery;
 pub mod seal;
 pub mod snapshot;
+pub mod store;
 pub mod topic;
 
 pub use progress::Progress;
 pub use seal::SealError;
 pub use snapshot::{About, Named, Snapshot};
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,10 @@ pub struct Progress {
     pub order_before: Order,
     /// What was taken since the newest snapshot.
     pub order: Order,
+    /// Which import was taken over last.
+    pub imported: Option<u128>,
+    /// The end of the state topic when this term began: an import that stands before it is known to the term.
+    pub imports_from: i64,
 }
 
 impl Progress {
@@ -60,6 +64,8 @@ impl Progress {
             generation: before.map_or(0, |before| before.generation),
             order_before: Order::default(),
             order: Order::default(),
+            imported: before.and_then(|before| before.imported),
+            imports_from: before.map_or(0, |before| before.imports_from),
         }
     }
 

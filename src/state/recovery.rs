@@ -1,17 +1,18 @@
 //! Where a term of leadership begins: a pure decision from what is known of the state, the group and the input.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use super::{
     progress::Progress,
-    seal::{self, SealError},
+    seal::SealError,
     snapshot::{About, Named, Snapshot},
-    topic::Unusable,
+    store,
+    topic::{Import, Unusable},
 };
 use crate::{
     config::{Change, Config, Difference, OnMismatch},
     density::Density,
-    model::{FIRST_EPOCH, saved::Misfit},
+    model::{FIRST_EPOCH, Model},
     operator::{
         Operator,
         place::{Position, Positions},
@@ -58,7 +59,10 @@ pub struct Beginning {
     pub waiting: BTreeMap<i32, Vec<Position>>,
     /// How many records are read again before it has caught up, at most.
     pub num_replayed: u64,
-    /// What somebody should know, in words.
+    /// How the config differs from the one that the state was saved with: where a new model begins for it, the changes
+    /// that need one.
+    pub changes: Vec<Difference>,
+    /// What else somebody should know, in words.
     pub notes: Vec<String>,
 }
 
@@ -85,7 +89,7 @@ pub enum Mismatch {
     /// The config needs a new model.
     #[error(
         "the config does not fit the saved model: {}; put that back, or begin a new model{FRESH}",
-        .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        told(.0)
     )]
     Config(Vec<Difference>),
     /// No snapshot can be used.
@@ -161,6 +165,15 @@ pub enum Mismatch {
         /// Why not.
         why: String,
     },
+    /// The model that was imported does not fit.
+    #[error(
+        "the model that was imported can't take over: {why}. Import another one, or take it back: tailwater state \
+         import --withdraw"
+    )]
+    Import {
+        /// Why not.
+        why: String,
+    },
     /// There is no model to score with.
     #[error(
         "learn.enabled is false and there is no saved model to score with; name one with state.initial, or let it learn"
@@ -168,13 +181,26 @@ pub enum Mismatch {
     NoModel,
 }
 
+/// The key whose change makes the saved places those of another topic.
+const INPUT_TOPIC: &str = "input.topic";
+
 const FRESH: &str = ": run once with --set state.on_mismatch=fresh";
+
+fn told(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
 
 impl Mismatch {
     /// Whether a new model is a way out.
     fn allows_fresh(&self) -> bool {
-        !matches!(self, Self::Foreign { .. } | Self::Initial { .. } | Self::NoModel)
+        !matches!(self, Self::Foreign { .. } | Self::Initial { .. } | Self::Import { .. } | Self::NoModel)
     }
+}
+
+/// An import that is still to be taken over.
+struct Pending {
+    id: u128,
+    snapshot: Snapshot,
 }
 
 /// Decides how a term begins. `fetch` gives the bytes of a snapshot that the progress record names.
@@ -186,20 +212,25 @@ pub fn begin(
     density: &Arc<dyn Density>,
     progress: Result<Option<Progress>, SealError>,
     fetch: impl Fn(Named) -> Result<Vec<u8>, Unusable>,
+    import: Option<Import>,
     initial: Option<Initial>,
     input: &InputFacts,
 ) -> Result<Beginning, Vec<Mismatch>> {
     let is_fresh_allowed = config.state.on_mismatch == OnMismatch::Fresh;
+    let (pending, mut notes) = pending(import.as_ref(), &progress);
     let (mismatches, before) = match progress {
         Ok(None) => {
             let faults = out_of_range(config, input);
             if !faults.is_empty() && !is_fresh_allowed {
                 return Err(faults);
             }
-            return fresh(config, density, input, None, initial, Vec::new());
+            return fresh(config, density, input, None, pending, initial, notes);
         }
-        Ok(Some(progress)) => match go_on(config, density, &progress, fetch, input) {
-            Ok(beginning) => return Ok(beginning),
+        Ok(Some(progress)) => match go_on(config, density, &progress, fetch, pending.as_ref(), input) {
+            Ok(mut beginning) => {
+                notes.append(&mut beginning.notes);
+                return Ok(Beginning { notes, ..beginning });
+            }
             Err(mismatches) => (mismatches, Some(progress)),
         },
         Err(error) => (vec![Mismatch::Progress { error }], None),
@@ -207,8 +238,39 @@ pub fn begin(
     if !is_fresh_allowed || !mismatches.iter().all(Mismatch::allows_fresh) {
         return Err(mismatches);
     }
-    let notes = mismatches.iter().map(|m| format!("a new model begins: {m}")).collect();
-    fresh(config, density, input, before.as_ref(), initial, notes)
+    let mut changes = Vec::new();
+    for mismatch in mismatches {
+        if let Mismatch::Config(differences) = mismatch {
+            notes.push("a new model begins: the config does not fit the saved one".to_owned());
+            changes = differences;
+        } else {
+            let told = mismatch.to_string();
+            notes.push(format!("a new model begins: {}", told.strip_suffix(FRESH).unwrap_or(&told)));
+        }
+    }
+    let was_unread = before.is_none();
+    let mut beginning = fresh(config, density, input, before.as_ref(), pending, initial, notes)?;
+    beginning.changes = changes;
+    if was_unread {
+        beginning.progress.imported = import.map(|import| import.id);
+    }
+    Ok(beginning)
+}
+
+/// The import that is still to be taken over, and what to say of one that can't be.
+fn pending(
+    import: Option<&Import>,
+    progress: &Result<Option<Progress>, SealError>,
+) -> (Option<Pending>, Vec<String>) {
+    let Some(Import { id, snapshot }) = import else { return (None, Vec::new()) };
+    let note = match (progress, snapshot) {
+        (Ok(Some(progress)), _) if progress.imported == Some(*id) => return (None, Vec::new()),
+        (Err(_), _) => "whether it was taken over before is not known".to_owned(),
+        (_, Err(error)) => error.to_string(),
+        (_, Ok(snapshot)) => return (Some(Pending { id: *id, snapshot: snapshot.clone() }), Vec::new()),
+    };
+    let note = format!("the model that was imported is not taken over: {note}; import it again");
+    (None, vec![note])
 }
 
 fn go_on(
@@ -216,6 +278,7 @@ fn go_on(
     density: &Arc<dyn Density>,
     progress: &Progress,
     fetch: impl Fn(Named) -> Result<Vec<u8>, Unusable>,
+    pending: Option<&Pending>,
     input: &InputFacts,
 ) -> Result<Beginning, Vec<Mismatch>> {
     if progress.group != config.kafka.group {
@@ -223,28 +286,42 @@ fn go_on(
         return Err(vec![Mismatch::Foreign { found: progress.group.clone(), group }]);
     }
     let mut mismatches = misplaced(config, progress, input);
+    let successor = pending.and_then(|pending| match fit(config, density, &pending.snapshot) {
+        Ok(model) => Some((pending, model)),
+        Err(why) => {
+            mismatches.push(Mismatch::Import { why });
+            None
+        }
+    });
     let added: Positions = input
         .iter()
         .filter(|(partition, _)| !progress.positions.contains_key(partition))
         // A partition that came since holds nothing that was scored, so it is read from its beginning.
         .map(|(&partition, facts)| (partition, Position::at(facts.available.start)))
         .collect();
-    let mut notes = Vec::new();
+    let mut positions = progress.positions.clone();
+    positions.extend(&added);
     let mut problems = Vec::new();
     for (nth, &named) in progress.snapshots.iter().enumerate() {
         let generation = named.generation;
-        let snapshot = match usable(config, named, &fetch) {
+        let opened = fetch(named).and_then(|bytes| store::open(&config.kafka.group, named, &bytes));
+        let snapshot = match opened {
             Ok(snapshot) => snapshot,
             Err(problem) => {
                 problems.push(format!("number {generation}: {problem}"));
                 continue;
             }
         };
-        let (new_model, noted): (Vec<_>, Vec<_>) = config
+        let (new_model, changes): (Vec<_>, Vec<_>) = config
             .differences(&snapshot.about.config)
             .into_iter()
             .partition(|difference| difference.change == Change::NewModel);
         if !new_model.is_empty() {
+            // An import is such a new model, but its places have to be the saved ones.
+            if successor.is_some() && new_model.iter().all(|difference| difference.key != INPUT_TOPIC) {
+                problems = vec![told(&new_model)];
+                break;
+            }
             mismatches.push(Mismatch::Config(new_model));
             return Err(mismatches);
         }
@@ -253,12 +330,12 @@ fn go_on(
             problems.push(format!("number {generation}: it is from before partition {later} was there"));
             continue;
         }
-        if !config.learn.enabled && saved.model.target.is_none() {
+        if !config.learn.enabled && saved.model.target.is_none() && successor.is_none() {
             mismatches.push(Mismatch::NoModel);
             return Err(mismatches);
         }
         let order = progress.order_since(nth);
-        let operator = match Operator::restore(
+        let mut operator = match Operator::restore(
             config,
             density.clone(),
             snapshot.operator.clone(),
@@ -275,46 +352,79 @@ fn go_on(
         if !mismatches.is_empty() {
             return Err(mismatches);
         }
-        notes.extend(
-            problems.iter().map(|problem| format!("the one before is used instead of snapshot {problem}")),
-        );
-        notes.extend(noted.iter().map(|difference| format!("from here on, {difference}")));
-        let mut positions = progress.positions.clone();
-        positions.extend(&added);
+        let mut notes: Vec<String> = problems
+            .iter()
+            .map(|problem| format!("the one before is used instead of snapshot {problem}"))
+            .collect();
+        // What was taken since is saved with the first commit: a process that crashes again and again must not have more
+        // to learn again each time.
+        let is_saved = added.is_empty() && successor.is_none() && order.num_runs() == 0;
+        let progress = match successor {
+            Some((pending, model)) => {
+                notes.push(format!("{} takes over from here on, in epoch {}", pending, progress.epoch + 1));
+                operator.adopt(model, progress.epoch + 1);
+                pending.taken_over(progress, &positions)
+            }
+            None => progress.next_term(positions.clone()),
+        };
         let mut read_from = snapshot.operator.read_from();
         read_from.extend(&added);
         return Ok(Beginning {
             operator,
-            num_replayed: num_between(&read_from, &progress.positions),
+            num_replayed: num_between(&read_from, &positions),
             read_from: within(read_from, input),
-            progress: progress.next_term(positions),
+            progress,
             waiting: waiting(&snapshot.operator),
             about: Some(snapshot.about),
-            // What was taken since is saved with the first commit: a process that crashes again and again must not have
-            // more to learn again each time.
-            is_saved: added.is_empty() && order.num_runs() == 0,
+            is_saved,
+            changes,
             notes,
         });
     }
-    mismatches.push(Mismatch::Snapshots(problems));
-    Err(mismatches)
+    let Some((pending, model)) = successor else {
+        mismatches.push(Mismatch::Snapshots(problems));
+        return Err(mismatches);
+    };
+    // Nothing of what was saved is needed but the place.
+    mismatches.extend(removed(config, &progress.positions, progress, input));
+    if !mismatches.is_empty() {
+        return Err(mismatches);
+    }
+    let mut operator = Operator::new(config, density.clone(), positions.clone());
+    operator.adopt(model, progress.epoch + 1);
+    let note = format!(
+        "{pending} takes over from here on, in epoch {}, in the place of what was saved ({}): events that still wait \
+         for their targets get no outcome",
+        progress.epoch + 1,
+        problems.join("; ")
+    );
+    Ok(Beginning {
+        operator,
+        read_from: positions.clone(),
+        progress: pending.taken_over(progress, &positions),
+        about: None,
+        is_saved: false,
+        waiting: BTreeMap::new(),
+        num_replayed: 0,
+        changes: Vec::new(),
+        notes: vec![note],
+    })
 }
 
-/// A snapshot that is whole, in order, and this group's.
-fn usable(
-    config: &Config,
-    named: Named,
-    fetch: impl Fn(Named) -> Result<Vec<u8>, Unusable>,
-) -> Result<Snapshot, String> {
-    let bytes = fetch(named).map_err(|error| error.to_string())?;
-    let snapshot = Snapshot::from_bytes(&bytes).map_err(|error| error.to_string())?;
-    if snapshot.about.group != config.kafka.group {
-        return Err(format!("it is of group '{}'", snapshot.about.group));
+impl Pending {
+    /// Where the group stands that goes on with it. The snapshots before are another life's: none of them leads to where
+    /// this one will be.
+    fn taken_over(&self, before: &Progress, positions: &Positions) -> Progress {
+        let progress = Progress::begin(&before.group, before.epoch + 1, positions.clone(), Some(before));
+        Progress { imported: Some(self.id), ..progress }
     }
-    if seal::checksum(&bytes) != Some(named.checksum) {
-        return Err("it is another one of the same number".to_owned());
+}
+
+impl fmt::Display for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let About { group, generation, .. } = &self.snapshot.about;
+        write!(f, "the imported model (snapshot {generation} of group '{group}')")
     }
-    Ok(snapshot)
 }
 
 /// Where the state, the group and the input do not agree on places.
@@ -401,12 +511,13 @@ fn ends(config: &Config, partition: i32, ends: i64, at: i64) -> Mismatch {
     }
 }
 
-/// A new model, or that of `state.initial`, at the group's offsets.
+/// A new model, or the imported one, or that of `state.initial`, at the group's offsets.
 fn fresh(
     config: &Config,
     density: &Arc<dyn Density>,
     input: &InputFacts,
     before: Option<&Progress>,
+    pending: Option<Pending>,
     initial: Option<Initial>,
     mut notes: Vec<String>,
 ) -> Result<Beginning, Vec<Mismatch>> {
@@ -425,11 +536,23 @@ fn fresh(
     let mut operator = Operator::new(config, density.clone(), positions.clone());
     let mut epoch = before.map_or(FIRST_EPOCH, |before| before.epoch + 1);
     let mut about = None;
-    if let Some(Initial { file, snapshot }) = initial {
+    let imported = pending.as_ref().map(|pending| pending.id);
+    if let Some((name, snapshot)) = pending
+        .map(|pending| (pending.to_string(), pending.snapshot))
+        .or(initial.map(|Initial { file, snapshot }| (file, snapshot)))
+    {
+        let model = fit(config, density, &snapshot).map_err(|why| {
+            vec![match imported {
+                Some(_) => Mismatch::Import { why },
+                None => Mismatch::Initial { file: name.clone(), why },
+            }]
+        })?;
         epoch = epoch.max(snapshot.operator.epoch);
-        adopt(config, &mut operator, snapshot.operator, &snapshot.about, epoch)
-            .map_err(|why| vec![Mismatch::Initial { file: file.clone(), why }])?;
-        notes.push(format!("the model of {file} goes on here"));
+        operator.adopt(model, epoch);
+        notes.push(match imported {
+            Some(_) => format!("{name} goes on here"),
+            None => format!("the model of {name} goes on here"),
+        });
         about = Some(snapshot.about);
     } else if !config.learn.enabled {
         return Err(vec![Mismatch::NoModel]);
@@ -442,44 +565,42 @@ fn fresh(
             config.kafka.group
         ));
     }
+    let mut progress = Progress::begin(&config.kafka.group, epoch, positions.clone(), before);
+    progress.imported = imported.or(progress.imported);
     Ok(Beginning {
         operator,
-        read_from: positions.clone(),
-        progress: Progress::begin(&config.kafka.group, epoch, positions, before),
+        read_from: positions,
+        progress,
         about,
         is_saved: false,
         waiting: BTreeMap::new(),
         num_replayed: 0,
+        changes: Vec::new(),
         notes,
     })
 }
 
-/// Lets an operator go on with a model that was saved elsewhere.
+/// The model of a snapshot that may have been saved elsewhere, for an operator of this config to go on with.
 ///
 /// # Errors
 /// Why it does not fit, in words.
-pub fn adopt(
-    config: &Config,
-    operator: &mut Operator,
-    saved: SavedOperator,
-    about: &About,
-    epoch: u32,
-) -> Result<(), String> {
-    let differences = config.differences(&about.config).into_iter();
-    let new_model: Vec<String> = differences
+pub fn fit(config: &Config, density: &Arc<dyn Density>, snapshot: &Snapshot) -> Result<Model, String> {
+    let differences = config.differences(&snapshot.about.config).into_iter();
+    let new_model: Vec<Difference> = differences
         // The model may come from another topic: its positions are not taken over.
-        .filter(|difference| difference.change == Change::NewModel && difference.key != "input.topic")
-        .map(|difference| difference.to_string())
+        .filter(|difference| difference.change == Change::NewModel && difference.key != INPUT_TOPIC)
         .collect();
     if !new_model.is_empty() {
-        return Err(format!("the config does not fit its model: {}", new_model.join("; ")));
+        return Err(format!("the config does not fit its model: {}", told(&new_model)));
     }
-    if saved.model.target.is_none() {
+    if snapshot.operator.model.target.is_none() {
         return Err(
             "its model is still in its warm-up; let it learn for longer before it is saved".to_owned()
         );
     }
-    operator.adopt(saved.model, epoch).map_err(|misfit: Misfit| misfit.to_string())
+    let mut model = Model::new(config, density.clone());
+    model.restore(snapshot.operator.model.clone()).map_err(|misfit| misfit.to_string())?;
+    Ok(model)
 }
 
 fn waiting(saved: &SavedOperator) -> BTreeMap<i32, Vec<Position>> {

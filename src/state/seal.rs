@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `TAILWATR` |
-//! | 1 | the kind: `S` snapshot, `P` progress, `M` manifest |
+//! | 1 | the kind: `S` snapshot, `P` progress, `M` manifest, `I` import's manifest |
 //! | 2 | the format's version, little-endian |
 //! | 8 | the payload's length, little-endian |
 //! | … | the payload, in [postcard's wire format](https://postcard.jamesmunns.com/wire-format) |
@@ -28,6 +28,8 @@ pub enum Kind {
     Progress,
     /// A snapshot's manifest.
     Manifest,
+    /// The manifest of an import.
+    Import,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             Self::Snapshot => b'S',
             Self::Progress => b'P',
             Self::Manifest => b'M',
+            Self::Import => b'I',
         }
     }
 
@@ -44,6 +47,7 @@ impl Kind {
             Self::Snapshot => "snapshot",
             Self::Progress => "progress record",
             Self::Manifest => "manifest",
+            Self::Import => "manifest of an import",
         }
     }
 }
