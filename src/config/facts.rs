@@ -106,6 +106,28 @@ impl Config {
         order.into_iter().chain(each.0.iter().filter_map(of_feature)).collect()
     }
 
+    /// As much of the config that had these facts as decides what the model consists of; the rest is made up. `None` where
+    /// they are no config of this version.
+    #[must_use]
+    pub fn of_model(facts: &[Fact]) -> Option<Self> {
+        let mut text = String::from(
+            "kafka.brokers = \"none\"\nkafka.group = \"none\"\ninput.topic = \"in\"\noutput.topic = \"out\"\n",
+        );
+        for Fact { key, value } in facts {
+            let key = match key.strip_prefix(FEATURES).and_then(|rest| rest.strip_prefix('.')) {
+                Some(name) => format!("{FEATURES}.{}", Value::Text(name.to_owned())),
+                None if key == "target.fields" || key.starts_with("model.") => key.clone(),
+                None => continue,
+            };
+            // A value is one line: it can't bring keys of its own.
+            if [&key, value].into_iter().any(|text| text.contains(['\n', '\r'])) {
+                return None;
+            }
+            text.push_str(&format!("{key} = {value}\n"));
+        }
+        Self::from_parts(&text, "", &[], std::iter::empty()).ok()
+    }
+
     /// What differs from the facts of another time, first the keys that have a value now, in their order. A key of
     /// another version, which this one doesn't know, is noted.
     #[must_use]

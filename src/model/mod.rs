@@ -43,14 +43,7 @@ impl Model {
     #[must_use]
     pub fn new(config: &Config, density: Arc<dyn Density>) -> Self {
         let inputs = Inputs::new(&config.features);
-        let shape = Shape::new(
-            inputs.num_dense(),
-            &inputs.category_columns(),
-            &config.model.hidden,
-            config.model.activation,
-            density.num_params(),
-            density.locations(),
-        );
+        let shape = shape(config, density.as_ref());
         let learner = Learner::new(
             density.clone(),
             shape.clone(),
@@ -153,6 +146,20 @@ impl Model {
         step.loss_nats += target.scale.ln();
         step
     }
+}
+
+/// The layout of the config's net.
+#[must_use]
+pub fn shape(config: &Config, density: &dyn Density) -> Shape {
+    let inputs = Inputs::new(&config.features);
+    Shape::new(
+        inputs.num_dense(),
+        &inputs.category_columns(),
+        &config.model.hidden,
+        config.model.activation,
+        density.num_params(),
+        density.locations(),
+    )
 }
 
 /// The length of a distribution's row: the density's parameters, center, scale.

@@ -13,6 +13,7 @@
 pub mod directory;
 pub mod progress;
 pub mod recovery;
+pub mod report;
 pub mod seal;
 pub mod snapshot;
 pub mod store;

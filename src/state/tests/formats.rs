@@ -196,6 +196,8 @@ proptest! {
         reseal(&mut bytes);
         if let Ok(snapshot) = Snapshot::from_bytes(&bytes) {
             let config = config(&[]);
+            // Nor does anything that is made of it panic.
+            super::super::report::SnapshotReport::new(&snapshot, bytes.len(), 0).to_string();
             drop(Operator::restore(&config, density(&config), snapshot.operator, Positions::new(), &Order::default()));
         }
     }

@@ -17,6 +17,7 @@ use crate::{
 mod formats;
 mod imports;
 mod recovery;
+mod report;
 
 const CONFIG: &str = r#"
 [kafka]
