@@ -74,7 +74,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
 }
 
 /// All faults, a line each.
-fn told(faults: Vec<Fault>) -> anyhow::Error {
+pub(super) fn told(faults: Vec<Fault>) -> anyhow::Error {
     let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
     anyhow::anyhow!("{}", lines.join("\ntailwater: "))
 }

@@ -15,9 +15,11 @@ use crate::config::{Config, ConfigErrors};
 
 mod check;
 mod demo;
+mod inspect;
 mod peek;
 pub mod render;
 mod run;
+mod state;
 
 /// Wrong config (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
@@ -52,6 +54,11 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Look at the config, the brokers, the topics and rights, and ten records
     Check(check::CheckArgs),
+    /// Show what a saved state holds: a group's, or that of a file
+    Inspect(inspect::InspectArgs),
+    /// Take a snapshot out of a group's state, or bring one in
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// Show published scores
     Peek(peek::PeekArgs),
 }
@@ -85,6 +92,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::State(command) => state::run(command),
         Command::Peek(args) => peek::run(args),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };

@@ -10,6 +10,7 @@
 //! - `offsets`: where the input begins and ends, and where the group stands in it
 //! - `state_log`, `score_log`: reading the state, and the scores of events that wait, at the start of a term; both by
 //!   `tail_read`
+//! - `state_writer`: writing to the state topic from outside of the group
 //! - `publisher`: the thread that sends and commits; `deliveries` is what became of its messages, `transaction` how calls
 //!   on a transaction fail
 //! - `tail`: the last messages of a topic, for `check` and `peek`
@@ -27,6 +28,7 @@ pub mod publisher;
 pub mod reader;
 pub mod score_log;
 pub mod state_log;
+pub mod state_writer;
 pub mod tail;
 pub mod tail_read;
 pub mod topics;

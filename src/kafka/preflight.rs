@@ -189,6 +189,19 @@ pub struct Layout {
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
+    inspect_topics(config, topics::of(config))
+}
+
+/// Asks the brokers about the state topic alone.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn inspect_state(config: &Config) -> Result<(), Vec<Fault>> {
+    let topics = topics::of(config).into_iter().filter(|topic| topic.role == Role::State).collect();
+    inspect_topics(config, topics).map(|_| ())
+}
+
+fn inspect_topics(config: &Config, topics: Vec<Topic<'_>>) -> Result<Layout, Vec<Fault>> {
     let consumer: BaseConsumer<Witness> =
         client::create(&client::consumer(&config.kafka), &config.kafka, Witness::default())
             .map_err(|reason| vec![Fault::Client { reason }])?;
@@ -198,7 +211,7 @@ pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
     };
     let mut faults = Vec::new();
     let mut layout = Layout { input_partitions: Vec::new(), num_brokers: 0 };
-    for named in topics::of(config) {
+    for named in topics {
         let metadata = match fetch_metadata(&consumer, named.name) {
             Ok(metadata) => metadata,
             Err(error) => match super::code(&error) {
