@@ -5,23 +5,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use rdkafka::Message as _;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, state};
 use crate::{
-    config::Config,
+    config::{Change, Config, Difference},
+    density,
     kafka::{
         admin::Admin,
         membership::Membership,
+        offsets,
         preflight::{self, Fault, Layout},
         reader::ReadError,
         tail::Tail,
         topics,
     },
     record::{self, Decoder, Record},
+    run,
     score::columns::Columns,
+    state::recovery::{Beginning, Mismatch},
+    text::{self, counted},
 };
 
 /// How many records are decoded for show.
@@ -68,7 +73,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
         "topics     ok: {} input partitions (the right to write shows with the first score)",
         layout.input_partitions.len()
     );
-    check_group(&config, &layout.input_partitions)?;
+    let membership = check_group(&config, &layout.input_partitions)?;
+    check_state(&config, &membership, &layout.input_partitions)?;
     show_retention(&config, &admin);
     decode_sample(&config)
 }
@@ -128,23 +134,80 @@ fn settled(config: &Config, made: &[&str]) -> Result<Layout, Vec<Fault>> {
     }
 }
 
-fn check_group(config: &Config, partitions: &[i32]) -> anyhow::Result<()> {
+fn check_group(config: &Config, partitions: &[i32]) -> anyhow::Result<Membership> {
     let group = &config.kafka.group;
-    let committed = Membership::look(config).and_then(|membership| membership.committed(partitions));
-    match committed {
-        Ok(committed) => {
+    let looked = Membership::look(config)
+        .and_then(|membership| membership.committed(partitions).map(|committed| (membership, committed)));
+    match looked {
+        Ok((membership, committed)) => {
             let known = committed.values().filter(|offset| offset.is_some()).count();
             println!(
                 "group      ok: '{group}' has committed offsets of {known} of {} partitions",
                 partitions.len()
             );
-            Ok(())
+            Ok(membership)
         }
         Err(error) => bail!(
             "kafka.group: offsets of group '{group}' can't be read: {error}; grant READ on it: kafka-acls.sh \
              --bootstrap-server {} --add --allow-principal User:NAME --operation READ --group {group}",
             config.kafka.brokers
         ),
+    }
+}
+
+/// How the next term would begin, which is found out as a leader does, and without its doing anything.
+fn check_state(config: &Config, membership: &Membership, partitions: &[i32]) -> anyhow::Result<()> {
+    let mut log = state::open(config)?;
+    let topic = log.read_to_end(&mut || true).map_err(|error| state::unreadable(config, &error))?;
+    let topic = topic.context("reading the state was interrupted")?;
+    let input =
+        offsets::input_facts(config, membership, partitions, &mut || true).map_err(ReadError::Start)?;
+    let input = input.context("reading the offsets was interrupted")?;
+    let density = density::build(&config.model, config.target.fields.len());
+    match run::decide(config, &density, topic, &input) {
+        Ok(beginning) => show_state(&beginning),
+        Err(mismatches) => {
+            let mut lines = Vec::new();
+            for mismatch in mismatches {
+                if let Mismatch::Config(differences) = &mismatch {
+                    show_changes(differences, "\"fail\" stops the start");
+                }
+                lines.push(mismatch.to_string());
+            }
+            bail!("{}", lines.join("\ntailwater: "))
+        }
+    }
+    Ok(())
+}
+
+fn show_state(beginning: &Beginning) {
+    let Beginning { about, changes, notes, operator, .. } = beginning;
+    match about {
+        Some(about) => {
+            let age = u64::try_from(state::now_ms() - about.written_ms).unwrap_or(0);
+            println!(
+                "state      ok: snapshot {}, {} old, {}{}",
+                about.generation,
+                text::age(Duration::from_millis(age)),
+                counted(operator.model().updates(), "update"),
+                if changes.is_empty() { "; nothing in the config changes it" } else { "" },
+            );
+        }
+        None if notes.is_empty() => println!("state      none: the group begins with a new model"),
+        None => {}
+    }
+    notes.iter().for_each(|note| println!("state      {note}"));
+    show_changes(changes, "\"fresh\" begins one");
+}
+
+/// A line for each difference, with what it does.
+fn show_changes(differences: &[Difference], on_mismatch: &str) {
+    for difference in differences {
+        let outcome = match difference.change {
+            Change::NewModel => format!("needs a new model: state.on_mismatch = {on_mismatch}"),
+            Change::Noted | Change::Free => format!("{}: applies from the restart on", difference.change),
+        };
+        println!("state      {difference} ({outcome})");
     }
 }
 

@@ -32,6 +32,7 @@ fn check_reports_what_is_right() {
              brokers    ok: 1 at {brokers}\n\
              topics     ok: 2 input partitions (the right to write shows with the first score)\n\
              group      ok: '{group}' has committed offsets of 0 of 2 partitions\n\
+             state      none: the group begins with a new model\n\
              retention  ok: '{input}' keeps everything\n\
              retention  ok: '{output}' keeps everything\n\
              records    ok: of the last 10, 10 can be scored and 10 hold a target\n",

@@ -20,5 +20,6 @@ mod recovery;
 mod scores;
 mod security;
 mod sizes;
+mod state_commands;
 mod uncrashed;
 mod wire;
