@@ -377,7 +377,7 @@ mod tests {
         let served = served(Health::new());
         let status = served.json();
         assert_eq!(status["role"], "starting");
-        for unknown in ["heartbeat_age_seconds", "state_age_seconds", "last_error"] {
+        for unknown in ["heartbeat_age_seconds", "state_age_seconds", "last_error", "epoch", "restoring"] {
             assert!(
                 status.as_object().unwrap().contains_key(unknown) && status[unknown].is_null(),
                 "{status}"
@@ -391,7 +391,8 @@ mod tests {
         served.metrics.set_partitions(&[0, 3]);
         served.metrics.set_lag(3, 17);
         served.metrics.records.scored.inc_by(1000);
-        served.metrics.updates.taken.inc_by(7);
+        served.health.set_model(ModelFacts { epoch: 2, updates: 7 });
+        served.health.set_restoring(Some(Restoring { records: 3, of: 4 }));
         served.metrics.rejected(RejectReason::Future);
         let status = served.json();
         assert_eq!(status["role"], "leading");
@@ -399,7 +400,8 @@ mod tests {
         assert_eq!(status["assignment"], serde_json::json!([0, 3]));
         assert_eq!(status["lag_records"], serde_json::json!({ "0": 0, "3": 17 }));
         assert_eq!(status["scores"], 1000);
-        assert_eq!(status["updates"], 7);
+        assert_eq!((&status["epoch"], &status["updates"]), (&2.into(), &7.into()));
+        assert_eq!(status["restoring"], serde_json::json!({ "records": 3, "of": 4 }));
         assert_eq!(status["rejected"], 1);
         assert_eq!(status["last_error"]["message"], "the broker is away");
         assert!(status["last_error"]["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
