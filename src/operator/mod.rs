@@ -306,6 +306,14 @@ impl Operator {
                 }
             }
         }
+        // A message that was half taken is read again from its first row. What was taken of it must not decide the order
+        // either.
+        for (&partition, &next) in &self.positions {
+            if self.queues.head(partition).is_some_and(|head| head.position() < next) {
+                self.queues.take_from(partition);
+                return Some(Taken { partition, is_replayed: true });
+            }
+        }
         let record = self.queues.take()?;
         let partition = record.partition();
         self.on_record(record, actions);

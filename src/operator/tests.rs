@@ -484,10 +484,10 @@ proptest! {
         (0..3).for_each(|partition| operator.push(Input::Ended(partition)));
         while operator.take(&mut truth).is_some() {}
 
-        // The input is read again from the oldest record that is needed, in other groups.
+        // The input is read again from the oldest message that is needed, in other groups.
         let from = saved.read_from();
         let again: Vec<Record> =
-            records.iter().filter(|r| r.position() >= from[&r.partition()]).cloned().collect();
+            records.iter().filter(|r| r.position().offset >= from[&r.partition()].offset).cloned().collect();
         let density = density::build(&config.model, 1);
         let mut restored = Operator::restore(&config, density, saved, Positions::new(), &order).unwrap();
         restored.set_published(published(&before));
@@ -503,6 +503,25 @@ proptest! {
         prop_assert!(told(&truth) == told(&after), "what is published differs");
         let bytes = |operator: &Operator| postcard::to_stdvec(&operator.saved()).unwrap();
         prop_assert!(bytes(&operator) == bytes(&restored), "the states differ at the end");
+    }
+}
+
+#[test]
+fn a_message_that_was_half_taken_is_gone_on_with_at_its_next_row() {
+    let config = config(&[]);
+    let rows = [(0, false), (1, false), (2, true)];
+    let message = rows.map(|(row, last)| Record::Event(Event { row, last, ..event(0, None) }));
+    let mut operator = operator(&config, &[0]);
+    drive(&mut operator, &message[..2], 1);
+    let saved = operator.saved();
+    let density = density::build(&config.model, 1);
+    let restored = Operator::restore(&config, density, saved, Positions::new(), &Order::default()).unwrap();
+    // A leader looks for something to take before anything was read.
+    for (mut operator, looks) in [(restored, true), (operator, false)] {
+        assert!(!looks || operator.take(&mut Vec::new()).is_none());
+        let actions = drive(&mut operator, &message, 1);
+        let rows: Vec<_> = scores(&actions).iter().map(|scored| scored.event.row).collect();
+        assert_eq!(rows, [2]);
     }
 }
 
