@@ -142,12 +142,6 @@ impl Restoring {
                 None => return Next::Wait,
             };
         }
-        for (&partition, &cut) in &self.cut {
-            if queues.head(partition).is_some_and(|head| head.position() < cut) {
-                queues.take_from(partition);
-                return Next::Drop(partition);
-            }
-        }
         Next::Done
     }
 }
