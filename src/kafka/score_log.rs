@@ -46,6 +46,8 @@ pub fn published(
     }
     let mut settings = client::consumer(&config.kafka);
     settings.set("enable.partition.eof", "true");
+    // The end of each partition is told only after this wait, and all of a takeover waits with it.
+    client::set_defaults(&mut settings, &config.kafka, &[("fetch.wait.max.ms", "10")]);
     let consumer: BaseConsumer<Context> =
         client::create(&settings, &config.kafka, Context::default()).map_err(KafkaError::ClientCreation)?;
     for (&number, places) in waiting {
