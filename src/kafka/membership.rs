@@ -34,6 +34,7 @@ const OFFSETS_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Membership {
     consumer: BaseConsumer<Lease>,
     input: String,
+    nameless: ConsumerGroupMetadata,
 }
 
 /// What the rebalances have decided so far.
@@ -179,7 +180,10 @@ impl Membership {
 
     fn from_client(client: &ClientConfig, config: &Config) -> KafkaResult<Self> {
         let consumer = client.create_with_context(Lease::default())?;
-        Ok(Self { consumer, input: config.input.topic.clone() })
+        // It never joins, and so needs no brokers.
+        let outsider: BaseConsumer = ClientConfig::new().set("group.id", &config.kafka.group).create()?;
+        let nameless = outsider.group_metadata().expect("a consumer with a group.id has one");
+        Ok(Self { consumer, input: config.input.topic.clone(), nameless })
     }
 
     /// Keeps the membership alive and lets rebalances happen; to be called more often than `max.poll.interval.ms`.
@@ -223,10 +227,17 @@ impl Membership {
         Ok(committed.elements().iter().map(|e| (e.partition(), offset(e.offset()))).collect())
     }
 
-    /// What proves to brokers that a commit comes from a member of the group, as it is by now.
+    /// What proves to brokers that a commit comes from a member of the group, as it is by now. They refuse it from one that
+    /// has not heard yet of a rebalance, as each standby that comes or goes makes one.
     #[must_use]
     pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
         self.consumer.group_metadata()
+    }
+
+    /// The group without a member, from which brokers take a transaction's offsets whatever the group is about.
+    #[must_use]
+    pub fn nameless_metadata(&self) -> &ConsumerGroupMetadata {
+        &self.nameless
     }
 
     /// Commits the next offsets to read, outside of any transaction.

@@ -173,6 +173,8 @@ pub struct Publisher<'a> {
     too_large: TooLarge,
     /// A transaction was begun and not yet committed.
     is_open: bool,
+    /// A transaction of this term was committed.
+    has_committed: bool,
 }
 
 impl<'a> Publisher<'a> {
@@ -212,6 +214,7 @@ impl<'a> Publisher<'a> {
             directory: config.state.dir.as_deref().map(|path| Directory::new(path, &config.kafka.group)),
             too_large: too_large.clone(),
             is_open: false,
+            has_committed: false,
         })
     }
 
@@ -366,13 +369,20 @@ impl<'a> Publisher<'a> {
             added.map_err(|error| self.commit_error(error))?;
         }
         if self.is_transactional() {
-            let Some(group) = membership.group_metadata() else {
-                let reason = "this process is no longer a member of the group".to_owned();
-                return Err(TransactionError::Aborted(reason).into());
+            // The first proves that this process is a member, which one that was away for long may wrongly believe.
+            // From then on the transactional id is proof enough: whoever takes over fences it.
+            let member;
+            let group = if self.has_committed {
+                membership.nameless_metadata()
+            } else {
+                member = membership.group_metadata().ok_or_else(|| {
+                    TransactionError::Aborted("this process is no longer a member of the group".to_owned())
+                })?;
+                &member
             };
             let give_up = || !membership.lease().is_held();
-            transaction::commit(&self.producer, &self.config.kafka.group, &list, &group, &give_up)?;
-            self.is_open = false;
+            transaction::commit(&self.producer, &self.config.kafka.group, &list, group, &give_up)?;
+            (self.is_open, self.has_committed) = (false, true);
             return Ok(false);
         }
         crash::point("after_offsets_before_commit");
