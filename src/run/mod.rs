@@ -195,6 +195,7 @@ impl Process<'_> {
                 Err(error) if error.passes() => {
                     tracing::warn!(%error, "the term of leadership ended; trying again from the last commit");
                     self.health.record_error(error);
+                    self.health.set_role(Role::Restoring);
                     self.membership.poll(RETRY).map_err(ReadError::Group)?;
                 }
                 result => result?,
@@ -206,6 +207,9 @@ impl Process<'_> {
     /// Waits until this process leads or is to end, and keeps up with the state meanwhile.
     fn stand_by(&self, state_log: &mut StateLog) -> Result<(), RunError> {
         let lease = self.membership.lease();
+        if lease.is_held() {
+            return Ok(()); // a term ended, and the next one begins
+        }
         self.health.set_role(Role::Standby);
         tracing::info!(group = self.config.kafka.group, topic = self.config.state.topic, "standing by");
         let mut is_following = false;
