@@ -190,7 +190,12 @@ impl Cluster {
         topic: &str,
         records: impl IntoIterator<Item = Record>,
     ) -> Result<(), RDKafkaErrorCode> {
-        let producer: BaseProducer<Deliveries> = self
+        self.writer().write(topic, records)
+    }
+
+    /// Writes again and again.
+    pub fn writer(&self) -> Writer {
+        let producer = self
             .config()
             .set("enable.idempotence", "true") // keeps the order over retries
             .set("linger.ms", "5")
@@ -198,30 +203,7 @@ impl Cluster {
             .set("message.timeout.ms", PATIENCE.as_millis().to_string())
             .create_with_context(Deliveries::default())
             .expect("a producer");
-        for record in records {
-            let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header { key, value: value.as_ref() })
-            });
-            let mut message: BaseRecord<'_, [u8], [u8]> =
-                BaseRecord::to(topic).partition(record.partition).headers(headers);
-            message.key = record.key.as_deref();
-            message.payload = record.value.as_deref();
-            message.timestamp = record.timestamp_ms;
-            while let Err((error, back)) = producer.send(message) {
-                match error {
-                    KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => message = back,
-                    error => {
-                        return Err(error.rdkafka_error_code().expect("an error of the producer has a code"));
-                    }
-                }
-                producer.poll(Duration::from_millis(10));
-            }
-        }
-        producer.flush(PATIENCE).expect("all records were answered in time");
-        match producer.context().0.lock().expect("no panic in a delivery").take() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        Writer(producer)
     }
 
     /// All committed records of a topic up to its ends as they are now (an open transaction's are not), by partition
@@ -440,6 +422,43 @@ pub fn unique(name: &str) -> String {
 
 fn index(partition: i32) -> usize {
     usize::try_from(partition).expect("partitions count from 0")
+}
+
+/// Appends records, with a producer that lasts.
+pub struct Writer(BaseProducer<Deliveries>);
+
+impl Writer {
+    /// Appends records and waits until the broker has answered all of them; the first error of any.
+    pub fn write(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<(), RDKafkaErrorCode> {
+        for record in records {
+            let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header { key, value: value.as_ref() })
+            });
+            let mut message: BaseRecord<'_, [u8], [u8]> =
+                BaseRecord::to(topic).partition(record.partition).headers(headers);
+            message.key = record.key.as_deref();
+            message.payload = record.value.as_deref();
+            message.timestamp = record.timestamp_ms;
+            while let Err((error, back)) = self.0.send(message) {
+                match error {
+                    KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => message = back,
+                    error => {
+                        return Err(error.rdkafka_error_code().expect("an error of the producer has a code"));
+                    }
+                }
+                self.0.poll(Duration::from_millis(10));
+            }
+        }
+        self.0.flush(PATIENCE).expect("all records were answered in time");
+        match self.0.context().0.lock().expect("no panic in a delivery").take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Keeps the first error of any record, which the default context would drop.

@@ -5,25 +5,22 @@
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use arrow::array::RecordBatch;
-use serde_json::Value;
 use tailwater::{
-    crash, flights,
+    crash,
     model::noise::Draws,
     state::{Snapshot, directory::Directory, snapshot},
 };
 
 use crate::{
     broker::{Broker, Options},
-    cluster::{Cluster, PATIENCE, Record},
+    cluster::Cluster,
+    feed::{Published, assert_published_once, feed_while, wait_until_done},
     process::{Process, Setup},
-    scores::{places, rows},
-    uncrashed::{follow, left, written_order},
+    uncrashed::written_order,
 };
 
 /// Short, so that a crash is noticed soon and much happens between two.
@@ -34,27 +31,8 @@ const SETS: [&str; 5] = [
     "delivery.timeout=3s",
     "learn.warmup=512",
 ];
-/// A flight in so many is spoilt, so that there are rejects too.
-const SPOILT: usize = 97;
-/// So many records come …
-const FEED_RECORDS: usize = 400;
-/// … so often.
-const FEED_INTERVAL: Duration = Duration::from_millis(40);
-
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
-}
-
-/// Flights with the partition that each goes to.
-fn records(num_partitions: i32) -> impl Iterator<Item = Record> {
-    flights::json_records().unwrap().enumerate().map(move |(index, flight)| {
-        let flight = flight.unwrap();
-        let carrier: Value = serde_json::from_slice(&flight).unwrap();
-        let carrier = carrier["carrier"].as_str().unwrap().to_owned();
-        let partition = carrier.bytes().map(i32::from).sum::<i32>() % num_partitions;
-        let flight = if index % SPOILT == SPOILT - 1 { b"not a flight".to_vec() } else { flight };
-        Record::new(partition, flight).with_key(carrier)
-    })
 }
 
 /// How a life of the process ends.
@@ -130,63 +108,32 @@ fn crash_and_compare(num_partitions: i32, directory: Option<&Path>, num_kills: u
     let dir = directory.map(|path| format!("state.dir={}", path.display()));
     let sets: Vec<&str> = SETS.into_iter().chain(dir.as_deref()).collect();
 
-    let stop = AtomicBool::new(false);
     let begun = Instant::now();
     let mut num_points = 0;
-    thread::scope(|scope| {
-        // Ends the feed when an assertion fails, too.
-        let fed = scope.spawn(|| {
-            let mut records = records(num_partitions);
-            while !stop.load(Ordering::Relaxed) {
-                let next: Vec<_> = records.by_ref().take(FEED_RECORDS).collect();
-                cluster.produce(&setup.input, next);
-                thread::sleep(FEED_INTERVAL);
+    feed_while(&setup, || {
+        for life in 0..num_kills {
+            let end = End::draw(seed, life);
+            let mut command = setup.command(&["run"], &sets);
+            if let End::At(point, count) = end {
+                command.env("TAILWATER_CRASH_AT", format!("{point}:{count}"));
             }
-        });
-        let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for life in 0..num_kills {
-                let end = End::draw(seed, life);
-                let mut command = setup.command(&["run"], &sets);
-                if let End::At(point, count) = end {
-                    command.env("TAILWATER_CRASH_AT", format!("{point}:{count}"));
-                }
-                let mut process = Process::start(&mut command);
-                if end.await_end(&mut process) {
-                    assert!(matches!(end, End::At(..)), "{end:?}: it ended by itself:\n{}", process.stderr());
-                    assert_eq!(process.exit_code(), None, "{end:?}: it did not crash:\n{}", process.stderr());
-                    num_points += 1;
-                }
-                process.crash();
+            let mut process = Process::start(&mut command);
+            if end.await_end(&mut process) {
+                assert!(matches!(end, End::At(..)), "{end:?}: it ended by itself:\n{}", process.stderr());
+                assert_eq!(process.exit_code(), None, "{end:?}: it did not crash:\n{}", process.stderr());
+                num_points += 1;
             }
-        }));
-        stop.store(true, Ordering::Relaxed);
-        fed.join().unwrap();
-        killed.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            process.crash();
+        }
     });
     let process = setup.start(&sets);
-    let ends = cluster.ends(&setup.input);
-    let deadline = Instant::now() + 2 * PATIENCE;
-    while cluster.committed(&setup.group, &setup.input) != ends {
-        assert!(Instant::now() < deadline, "not all is scored; it says:\n{}", process.stderr());
-        thread::sleep(Duration::from_millis(50));
-    }
+    wait_until_done(&setup, &process);
     let epoch_and_updates = (process.status()["epoch"].clone(), process.status()["updates"].clone());
     process.stop();
     let took = begun.elapsed();
 
-    let scores = rows(&cluster, &setup.output);
-    let rejected = rejected(&cluster, &setup.rejected);
-    let (progress, state) = left(&cluster, &setup.state);
+    let Published { num_records, progress, state, expected } = assert_published_once(&setup, &sets);
     let last = progress.last().unwrap();
-    let expected = follow(&setup, &sets, &written_order(&progress));
-    let mut all: Vec<_> = places(&scores).into_iter().chain(rejected.iter().copied()).collect();
-    all.sort_unstable();
-    let each_once: Vec<_> =
-        ends.iter().flat_map(|(&partition, &end)| (0..end).map(move |offset| (partition, offset))).collect();
-    assert!(all == each_once, "not every record once: {} of {}", all.len(), each_once.len());
-    assert_eq!(rejected, expected.rejected);
-    assert_same("scores", &scores, &expected.scores);
-    assert_same("outcomes", &rows(&cluster, &setup.outcomes), &expected.outcomes);
     let bytes = match directory {
         Some(path) => Directory::new(path, &setup.group).read(last.snapshots[0]).unwrap(),
         None => state.snapshot(last.snapshots[0]).unwrap(),
@@ -195,36 +142,13 @@ fn crash_and_compare(num_partitions: i32, directory: Option<&Path>, num_kills: u
     assert_eq!(saved.positions, last.positions, "it was saved where it stopped");
     assert_eq!(snapshot::hash(&saved), expected.hash, "the state is another one");
     println!(
-        "{num_partitions} partitions: {num_kills} kills in {took:.0?}, {num_points} of them at named points; {} records, \
+        "{num_partitions} partitions: {num_kills} kills in {took:.0?}, {num_points} of them at named points; {num_records} records, \
          each scored once, {} runs of one partition, {} snapshots; epoch and updates {epoch_and_updates:?}; every column \
          and the state's hash {} as without a crash",
-        each_once.len(),
         written_order(&progress).num_runs(),
         last.generation,
         expected.hash,
     );
-}
-
-fn assert_same(what: &str, found: &RecordBatch, expected: &RecordBatch) {
-    assert_eq!(found.num_rows(), expected.num_rows(), "{what}");
-    for (field, (found, expected)) in
-        expected.schema().fields().iter().zip(found.columns().iter().zip(expected.columns()))
-    {
-        assert!(found == expected, "{what}: the column {} is another one", field.name());
-    }
-}
-
-fn rejected(cluster: &Cluster, topic: &str) -> Vec<(i32, i64)> {
-    let mut places: Vec<_> = cluster
-        .consume(topic)
-        .iter()
-        .map(|record| {
-            let number = |name| record.header(name).unwrap().parse::<i64>().unwrap();
-            (number("tailwater-partition") as i32, number("tailwater-offset"))
-        })
-        .collect();
-    places.sort_unstable();
-    places
 }
 
 /// Promises 4 and 6.

@@ -235,6 +235,15 @@ impl Process {
         signal(self.pid(), "TERM");
     }
 
+    /// Stops it where it stands, until `resume`: it can't know that time passes.
+    pub fn suspend(&self) {
+        signal(self.pid(), "STOP");
+    }
+
+    pub fn resume(&self) {
+        signal(self.pid(), "CONT");
+    }
+
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
