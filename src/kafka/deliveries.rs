@@ -1,8 +1,9 @@
 //! What became of the messages that were sent.
 //!
 //! A rejected record that its topic refuses for its size is sent without its value: a record that nobody can use must
-//! not stop the stream. In a transaction a refused message means that all of it has to be aborted, so that which
-//! records are to be cut down is remembered beyond the client that learned it.
+//! not stop the stream. In a transaction a refused message means that all of it has to be aborted, so what is too large
+//! is remembered beyond the client that learned it: the places of those that were refused, and a size from which on
+//! others are not even tried.
 
 use std::{
     collections::BTreeSet,
@@ -28,21 +29,45 @@ const MAX_KEY_BYTES: usize = 65_536;
 /// The header that says how large the value was of a rejected record whose value was left out.
 pub const VALUE_BYTES_HEADER: &str = "tailwater-value-bytes";
 
-/// The places of rejected records that are too large for their topic.
+/// Which rejected records are too large for their topic.
 #[derive(Debug, Clone, Default)]
-pub struct TooLarge(Arc<Mutex<BTreeSet<String>>>);
+pub struct TooLarge(Arc<Mutex<Refused>>);
+
+#[derive(Debug, Default)]
+struct Refused {
+    /// The places of those that were refused; a small one may have been in a batch with a large one.
+    places: BTreeSet<String>,
+    /// The size of the smallest among the largest of each refused batch.
+    num_bytes: Option<usize>,
+}
+
+/// So many places are remembered at most: after that many, the size has long been learned.
+const MAX_PLACES: usize = 65_536;
 
 impl TooLarge {
     /// Whether this reject is known to be too large.
     #[must_use]
     pub fn knows(&self, message: &Message) -> bool {
-        let known = lock(&self.0);
-        !known.is_empty() && known.contains(&place(message))
+        let refused = lock(&self.0);
+        refused.num_bytes.is_some_and(|limit| num_bytes(message) >= limit)
+            || (!refused.places.is_empty() && refused.places.contains(&place(message)))
     }
 
-    fn add(&self, message: &Message) {
-        lock(&self.0).insert(place(message));
+    /// These were refused together.
+    fn add(&self, messages: &[Message]) {
+        let mut refused = lock(&self.0);
+        let largest = messages.iter().map(num_bytes).max();
+        refused.num_bytes = largest.into_iter().chain(refused.num_bytes).min();
+        refused.places.extend(messages.iter().map(place));
+        while refused.places.len() > MAX_PLACES {
+            refused.places.pop_first();
+        }
     }
+}
+
+fn num_bytes(message: &Message) -> usize {
+    message.payload.as_ref().map_or(0, |payload| payload.len())
+        + message.key.as_ref().map_or(0, |key| key.len())
 }
 
 /// Where a rejected record stands in the input, as its headers say.
@@ -80,9 +105,11 @@ impl Deliveries {
         Self { rejected, too_large, ..Self::default() }
     }
 
-    /// Takes the rejected records that were refused for their size.
+    /// Takes the rejected records that were refused for their size, and remembers them.
     pub fn take_refused(&self) -> Vec<Message> {
-        std::mem::take(&mut lock(&self.refused))
+        let refused = std::mem::take(&mut *lock(&self.refused));
+        self.too_large.add(&refused);
+        refused
     }
 
     /// Takes the first failure that can't be mended.
@@ -128,7 +155,6 @@ impl ProducerContext for Deliveries {
         if super::code(error) == Some(RDKafkaErrorCode::MessageSizeTooLarge)
             && let Some(reject) = self.reject(message)
         {
-            self.too_large.add(&reject);
             return lock(&self.refused).push(reject);
         }
         let topic = rdkafka::Message::topic(message).to_owned();

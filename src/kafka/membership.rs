@@ -25,7 +25,8 @@ use crate::config::Config;
 /// standby notices that the leader has crashed.
 const SESSION_TIMEOUT_MS: &str = "10000";
 const HEARTBEAT_MS: &str = "2000";
-/// How long a revoked leader may take to hand in what it has scored; below the default session timeout (45 s).
+/// How long a revoked leader may take to hand in what it has scored. The client's own thread goes on telling the group that
+/// this process is alive meanwhile.
 const HAND_OVER: Duration = Duration::from_secs(15);
 /// How long the broker may take to answer about offsets.
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(10);

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, SyncSender},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -47,6 +48,11 @@ use crate::{
 
 /// Messages made and not yet sent: a bound on what waits while a broker is away.
 pub const MAX_QUEUED: usize = 64;
+
+/// How long one wait for acknowledgements lasts: rdkafka's goes on to its end though all came meanwhile.
+const DRAIN_POLL: Duration = Duration::from_millis(2);
+/// How often a transaction whose messages are not acknowledged is asked whether it is in trouble.
+const TROUBLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long the last commit is tried.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
@@ -171,6 +177,10 @@ pub struct Publisher<'a> {
     state_topic: Arc<str>,
     directory: Option<Directory>,
     too_large: TooLarge,
+    /// Set when a snapshot could not be kept, so that the next one is made as if nothing had been saved.
+    unsaved: Arc<AtomicBool>,
+    /// The first commit has to save the state.
+    owes_snapshot: bool,
     /// A transaction was begun and not yet committed.
     is_open: bool,
     /// A transaction of this term was committed.
@@ -213,9 +223,17 @@ impl<'a> Publisher<'a> {
             state_topic: config.state.topic.as_str().into(),
             directory: config.state.dir.as_deref().map(|path| Directory::new(path, &config.kafka.group)),
             too_large: too_large.clone(),
+            unsaved: Arc::default(),
+            owes_snapshot: false,
             is_open: false,
             has_committed: false,
         })
+    }
+
+    /// Set when a snapshot could not be kept.
+    #[must_use]
+    pub fn unsaved(&self) -> Arc<AtomicBool> {
+        self.unsaved.clone()
     }
 
     fn is_transactional(&self) -> bool {
@@ -234,7 +252,8 @@ impl<'a> Publisher<'a> {
         Ok(transaction::init(&self.producer, &self.config.kafka.group, keep_on)?)
     }
 
-    /// Publishes until the channel closes, and tells `committed` of each commit. `progress` is where the term begins.
+    /// Publishes until the channel closes, and tells `committed` of each commit. `progress` is where the term begins, and
+    /// `is_saved` whether there is a snapshot of all that it begins with.
     ///
     /// # Errors
     /// When something can't be published. Exactly once, the open transaction is aborted then.
@@ -243,8 +262,10 @@ impl<'a> Publisher<'a> {
         inbox: &Receiver<Publish>,
         membership: &Membership,
         progress: Progress,
+        is_saved: bool,
         committed: impl FnMut(Committed<'_>),
     ) -> Result<(), PublishError> {
+        self.owes_snapshot = !is_saved;
         let result = self.publish_all(inbox, membership, progress, committed);
         if self.is_open {
             transaction::abort(&self.producer);
@@ -260,6 +281,7 @@ impl<'a> Publisher<'a> {
         mut committed: impl FnMut(Committed<'_>),
     ) -> Result<(), PublishError> {
         let mut uncommitted = None;
+        let mut is_committed = false;
         loop {
             match inbox.recv_timeout(Duration::from_millis(50)) {
                 Ok(Publish::Message(message)) => self.send(message)?,
@@ -267,13 +289,18 @@ impl<'a> Publisher<'a> {
                     let begun = Instant::now();
                     let Commit { positions, order, snapshot, timestamps_ms } = *commit;
                     let offsets = place::offsets(&positions);
-                    progress.advance(positions, order);
+                    if !self.is_transactional() {
+                        // What says how far this has come must not be there before what it speaks of.
+                        self.flush()?;
+                    }
+                    progress.advance(positions, order, is_committed);
                     let snapshot_bytes = self.save(&mut progress, snapshot)?;
                     let value = progress.to_bytes();
                     self.send(self.state_message(StateRecord { key: PROGRESS_KEY.to_owned(), value }))?;
                     self.flush()?;
                     // At least once, offsets that could not be committed are made good by the next, which are further on.
                     uncommitted = self.commit(membership, &offsets)?.then_some(offsets);
+                    is_committed = uncommitted.is_none();
                     committed(Committed {
                         timestamps_ms: &timestamps_ms,
                         took: begun.elapsed(),
@@ -297,9 +324,7 @@ impl<'a> Publisher<'a> {
             && self.commit(membership, offsets)?
         {
             if Instant::now() > deadline || !membership.lease().is_held() {
-                tracing::warn!(
-                    "the last offsets could not be committed; the next leader scores their records again"
-                );
+                tracing::warn!("the last offsets could not be committed; the next leader commits them");
                 break;
             }
             std::thread::sleep(Duration::from_millis(200));
@@ -325,24 +350,26 @@ impl<'a> Publisher<'a> {
             Some(directory) => {
                 if let Err(error) = directory.write(named, &bytes) {
                     tracing::error!(%error, "the state could not be saved; trying again with the next snapshot");
-                    // Without any snapshot of this life of the model, what is committed now could not be gone on from.
-                    if progress.snapshots.is_empty() || progress.order.num_runs() > MAX_RUNS {
+                    // Without a snapshot of this life of the model and all its partitions, what is committed now could
+                    // not be gone on from.
+                    if self.owes_snapshot || progress.order.num_runs() > MAX_RUNS {
                         return Err(PublishError::State(error.to_string()));
                     }
+                    self.unsaved.store(true, Ordering::Relaxed);
                     return Ok(None);
                 }
                 directory.prune(generation);
             }
             None => {
                 for (index, record) in topic::snapshot_records(named, &bytes).into_iter().enumerate() {
-                    if index > 0 {
-                        self.flush()?;
+                    self.send(self.state_message(record))?;
+                    if index == 0 {
                         crash::point("mid_snapshot");
                     }
-                    self.send(self.state_message(record))?;
                 }
             }
         }
+        self.owes_snapshot = false;
         progress.cut(named);
         Ok(Some(bytes.len()))
     }
@@ -409,8 +436,8 @@ impl<'a> Publisher<'a> {
         }
         if self.is_transactional() {
             let reason =
-                "rejected records are too large for their topic and go without their values".to_owned();
-            return Err(TransactionError::Aborted(reason).into());
+                "rejected records are too large for their topic and go without their values from now on";
+            return Err(TransactionError::Aborted(reason.to_owned()).into());
         }
         for message in refused {
             self.drain()?;
@@ -469,13 +496,18 @@ impl<'a> Publisher<'a> {
     }
 
     fn drain(&self) -> Result<(), PublishError> {
+        let mut next_look = Instant::now() + TROUBLE_INTERVAL;
         while self.producer.in_flight_count() > 0 {
-            match self.producer.flush(Duration::from_millis(100)) {
-                Ok(()) => {}
-                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => self.check_transaction()?,
+            match self.producer.flush(DRAIN_POLL) {
+                Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}
                 Err(error) => return Err(self.failed("(any)".into(), error)),
             }
+            // A message that was refused says more than the transaction that is in trouble for it.
             self.check()?;
+            if Instant::now() >= next_look {
+                self.check_transaction()?;
+                next_look = Instant::now() + TROUBLE_INTERVAL;
+            }
         }
         self.check()
     }

@@ -58,7 +58,9 @@ pub fn published(
         let is_enough = |found: &Found, _| {
             found.scores.len() == wanted.len() || found.oldest.is_some_and(|first| first < *oldest)
         };
-        let put = |found: &mut Found, message: &BorrowedMessage<'_>| take(found, message, number, &wanted);
+        let put = |found: &mut Found, message: &BorrowedMessage<'_>| {
+            take(found, message, &config.kafka.group, number, &wanted)
+        };
         let Some(read) = partition.read_back(FIRST_LOOK, put, is_enough, keep_on)? else { return Ok(None) };
         let num_missing = wanted.len() - read.value.scores.len();
         if num_missing > 0 {
@@ -75,13 +77,19 @@ pub fn published(
     Ok(Some(scores))
 }
 
-fn take(found: &mut Found, message: &BorrowedMessage<'_>, partition: i32, wanted: &HashSet<Position>) {
+fn take(
+    found: &mut Found,
+    message: &BorrowedMessage<'_>,
+    group: &str,
+    partition: i32,
+    wanted: &HashSet<Position>,
+) {
     let content_type = message.headers().and_then(|headers| {
         headers.iter().find(|header| header.key == "content-type").and_then(|header| header.value)
     });
     let Some(payload) = message.payload() else { return };
     // What is not a score of ours is none of ours.
-    let Some(rows) = read::rows(content_type.unwrap_or_default(), payload) else { return };
+    let Some(rows) = read::rows(group, content_type.unwrap_or_default(), payload) else { return };
     for row in rows.into_iter().filter(|row| row.partition == partition) {
         found.oldest = Some(found.oldest.map_or(row.at, |oldest| oldest.min(row.at)));
         if wanted.contains(&row.at) {

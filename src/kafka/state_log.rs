@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdkafka::{
     Message,
-    consumer::BaseConsumer,
+    consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
 };
@@ -99,6 +99,15 @@ impl StateLog {
         (*state, *next) = (read.value, Some(read.next));
         state.set_end(read.next);
         Ok(Some(state))
+    }
+
+    /// Forgets what was read: a leader does not follow what it writes itself, and begins anew at the end when its term is
+    /// over.
+    pub fn forget(&mut self) {
+        (self.state, self.next) = (StateTopic::default(), None);
+        if let Err(error) = self.consumer.unassign() {
+            tracing::debug!(%error, "the state topic is still read");
+        }
     }
 
     /// Takes the records that came meanwhile, without waiting for any: a standby keeps up.

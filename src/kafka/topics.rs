@@ -73,7 +73,8 @@ fn rejected_bytes(config: &Config) -> usize {
     DEFAULT_MESSAGE_BYTES.max(config.input.max_bytes.saturating_add(REJECTED_EXTRA_BYTES))
 }
 
-/// A new leader reads the whole topic, so what is outdated has to go soon, and what holds must stay.
+/// A new leader reads the topic's end, further back where that does not hold all: what is outdated has to go soon, and
+/// what holds must stay.
 fn state_settings() -> Vec<(&'static str, String)> {
     [
         ("cleanup.policy", "compact"),

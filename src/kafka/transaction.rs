@@ -12,7 +12,6 @@ use rdkafka::{
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     producer::{BaseProducer, Producer, ProducerContext, PurgeConfig},
-    util::Timeout,
 };
 
 use crate::crash;
@@ -23,8 +22,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const INIT_TRY: Duration = Duration::from_millis(500);
 /// How long an abort may take.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// librdkafka bounds commits and aborts by what is left of the transaction's time-out.
-const BOUNDED: Timeout = Timeout::Never;
+/// How long one try of a commit may take: it goes on where it was when the call is made again, and between them somebody may
+/// have taken over.
+const COMMIT_TRY: Duration = Duration::from_secs(1);
 
 /// Why a transaction was not committed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,9 +76,9 @@ pub fn commit<C: ProducerContext>(
     give_up: &dyn Fn() -> bool,
 ) -> Result<(), TransactionError> {
     crash::point("after_produce_before_offsets");
-    call(transactional_id, give_up, || producer.send_offsets_to_transaction(offsets, group, BOUNDED))?;
+    call(transactional_id, give_up, || producer.send_offsets_to_transaction(offsets, group, COMMIT_TRY))?;
     crash::point("after_offsets_before_commit");
-    call(transactional_id, give_up, || producer.commit_transaction(BOUNDED))?;
+    call(transactional_id, give_up, || producer.commit_transaction(COMMIT_TRY))?;
     crash::point("after_commit");
     Ok(())
 }

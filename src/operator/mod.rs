@@ -231,6 +231,12 @@ impl Operator {
         std::mem::take(&mut self.order)
     }
 
+    /// How many runs that order has by now.
+    #[must_use]
+    pub fn num_runs(&self) -> usize {
+        self.order.num_runs()
+    }
+
     /// What was done in this life of the model.
     #[must_use]
     pub fn counts(&self) -> &Counts {
@@ -295,8 +301,13 @@ impl Operator {
                 }
                 Next::Hold(waiting) => self.hold_again(waiting),
                 Next::Wait => return None,
-                Next::Done => {
+                Next::Done(reached) => {
                     self.restoring = None;
+                    // Further than the last record, where a compacted topic has lost what came after it.
+                    for (partition, until) in reached {
+                        let position = self.positions.entry(partition).or_insert(until);
+                        *position = (*position).max(until);
+                    }
                     // It is written down already, and what was missing was counted.
                     self.order = Order::default();
                     self.census = Census::new(self.census.missing.len());
@@ -360,7 +371,16 @@ impl Operator {
     }
 
     /// An event with the score that was published for it; without one its outcome will have no figures.
-    fn held_again(&mut self, event: Event, published: Option<Published>) -> Held {
+    ///
+    /// Its figures are computed again when its target comes: a million at once would keep the heart from beating.
+    fn held_again(&self, event: Event, published: Option<Published>) -> Held {
+        let fits = |published: &Published| {
+            let Published { epoch, params, .. } = published;
+            let is_sized = params.is_empty() || params.len() == self.model.num_params();
+            // Whatever else may have been written to the topic, this is not this group's distribution.
+            *epoch <= self.epoch && is_sized && params.iter().all(|param| param.is_finite())
+        };
+        let published = published.filter(fits);
         let published =
             published.unwrap_or(Published { epoch: self.epoch, updates: 0, params: Box::default() });
         let Published { epoch, updates, params } = published;
@@ -368,7 +388,7 @@ impl Operator {
             epoch,
             updates,
             status: Status::of(&params),
-            figures: self.figures.evaluate(&params, &event.thresholds),
+            figures: Box::default(),
             realized: None,
             params,
         };
@@ -432,7 +452,13 @@ impl Operator {
         let Held { event, score } = held;
         if let Some(target_time_us) = known_us {
             let realized = self.realize(event, &score.params);
-            let (event, score) = (event.clone(), score.clone());
+            let score = if score.figures.is_empty() {
+                let figures = self.figures.evaluate(&score.params, &event.thresholds);
+                Rc::new(Score { figures, ..Score::clone(score) })
+            } else {
+                score.clone()
+            };
+            let event = event.clone();
             actions.push(Action::Outcome(Outcome { event, score, target_time_us, realized }));
         }
         let Learning::On { warmup_rows } = self.learning else { return };

@@ -35,6 +35,8 @@ pub struct Restoring {
     is_gathering: bool,
     scores: PublishedScores,
     runs: VecDeque<Run>,
+    /// Where the last run of each partition ends.
+    reached: Positions,
 }
 
 /// What a restored operator does next.
@@ -48,8 +50,8 @@ pub enum Next {
     Take(Record),
     /// More has to be read first.
     Wait,
-    /// It has caught up.
-    Done,
+    /// It has caught up, and stands here.
+    Done(Positions),
 }
 
 impl Restoring {
@@ -72,6 +74,7 @@ impl Restoring {
             is_gathering: true,
             scores: PublishedScores::new(),
             runs: order.runs().iter().copied().collect(),
+            reached: order.runs().iter().map(|run| (run.partition, run.until)).collect(),
         }
     }
 
@@ -142,6 +145,6 @@ impl Restoring {
                 None => return Next::Wait,
             };
         }
-        Next::Done
+        Next::Done(std::mem::take(&mut self.reached))
     }
 }

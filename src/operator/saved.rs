@@ -4,7 +4,10 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::place::{Position, Positions};
+use super::{
+    place::{Position, Positions},
+    waiting::MAX_WAITING,
+};
 use crate::{
     model::saved::{Misfit, SavedModel},
     record::{Cell, Event, Known, Target},
@@ -98,6 +101,9 @@ impl SavedOperator {
         };
         if !self.labelled.iter().all(fits) {
             return Err(Misfit::new("a labelled record has other features or targets than the config"));
+        }
+        if self.waiting.len() > MAX_WAITING {
+            return Err(Misfit::new("more events wait than may"));
         }
         let is_known = |entry: &WaitingEntry| match entry {
             WaitingEntry::Known { partition, at, .. } => {

@@ -1,7 +1,11 @@
 //! The operator's thread: inputs in, actions out, and the clock that the operator does not have.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
@@ -45,6 +49,8 @@ pub struct Compute<'a> {
     next_save: Instant,
     /// Something was taken since the state was last saved, or it was never saved.
     is_unsaved: bool,
+    /// The publisher sets it when a snapshot could not be kept.
+    was_lost: Arc<AtomicBool>,
     /// What was taken since then, in runs of one partition.
     num_runs: usize,
     /// `Some` until the operator goes on by itself.
@@ -67,8 +73,10 @@ pub struct Start {
     pub begun: Instant,
     /// How many records the operator reads again before it has caught up, at most.
     pub num_replayed: u64,
-    /// There is a snapshot of this life of the model.
+    /// There is a snapshot of all that it begins with.
     pub is_saved: bool,
+    /// Set when a snapshot could not be kept.
+    pub was_lost: Arc<AtomicBool>,
 }
 
 impl<'a> Compute<'a> {
@@ -98,6 +106,7 @@ impl<'a> Compute<'a> {
             save_every: config.state.interval,
             next_save: if start.is_saved { now + config.state.interval } else { now },
             is_unsaved: !start.is_saved,
+            was_lost: start.was_lost.clone(),
             num_runs: 0,
             restore: Some(Restore { begun: start.begun, next_log: now, records: 0, of: start.num_replayed }),
             actions: Vec::new(),
@@ -219,7 +228,8 @@ impl<'a> Compute<'a> {
             return Ok(());
         }
         self.outputs.close_old(now)?;
-        if now >= self.next_commit {
+        // What one commit says must fit a message, however seldom commits are.
+        if now >= self.next_commit || self.operator.num_runs() > MAX_RUNS {
             self.commit(false)?;
             self.next_commit = now + self.commit_every;
         }
@@ -232,6 +242,7 @@ impl<'a> Compute<'a> {
             return Ok(()); // nothing was done yet that was not done before
         }
         let now = Instant::now();
+        self.is_unsaved |= self.was_lost.swap(false, Ordering::Relaxed);
         let saves = self.is_unsaved && (is_last || now >= self.next_save || self.num_runs > MAX_RUNS);
         if !self.outputs.is_uncommitted() && !saves {
             return Ok(());

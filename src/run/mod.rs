@@ -27,7 +27,7 @@ use std::{
 use rdkafka::error::KafkaError;
 
 use crate::{
-    config::{Config, Guarantee, OnMismatch},
+    config::{Config, Guarantee},
     crash,
     density::{self, Density},
     http::{Health, Role},
@@ -113,6 +113,8 @@ impl RunError {
         match self {
             Self::Preflight(faults) => faults.iter().all(|fault| matches!(fault, Fault::Unreachable { .. })),
             Self::Read(ReadError::Start(error)) | Self::State(error) => !kafka::is_final(error),
+            // How the next term can't begin says what to do.
+            Self::Read(ReadError::OffsetOutOfRange { .. }) => true,
             Self::Publish(error) => error.passes(),
             _ => false,
         }
@@ -196,7 +198,12 @@ impl Process<'_> {
                     tracing::warn!(%error, "the term of leadership ended; trying again from the last commit");
                     self.health.record_error(error);
                     self.health.set_role(Role::Restoring);
-                    self.membership.poll(RETRY).map_err(ReadError::Group)?;
+                    // Long enough to hear that the lease is gone: who leads wrongly would fence the leader.
+                    let until = Instant::now() + RETRY;
+                    while Instant::now() < until {
+                        self.membership.poll(STANDBY_POLL).map_err(ReadError::Group)?;
+                        self.health.beat();
+                    }
                 }
                 result => result?,
             }
@@ -213,18 +220,20 @@ impl Process<'_> {
         self.health.set_role(Role::Standby);
         tracing::info!(group = self.config.kafka.group, topic = self.config.state.topic, "standing by");
         let mut is_following = false;
+        let mut next_read = Instant::now();
         while !lease.is_held() && !self.shutdown.has_begun() {
             self.membership.poll(STANDBY_POLL).map_err(ReadError::Group)?;
             count_rebalances(self.membership, self.metrics);
             self.health.beat();
             if is_following {
                 state_log.follow();
-            } else if !lease.is_held() {
-                // Whoever takes over reads it anyway: a broker that is away now is no reason to stop.
-                is_following = true;
+            } else if !lease.is_held() && Instant::now() >= next_read {
+                next_read = Instant::now() + RETRY;
                 let mut vigil = Vigil::new(self);
-                if let Err(error) = state_log.read_to_end(&mut || vigil.keep_on() && !lease.is_held()) {
-                    tracing::debug!(%error, "the state could not be read ahead");
+                match state_log.read_to_end(&mut || vigil.keep_on() && !lease.is_held()) {
+                    Ok(state) => is_following = state.is_some(),
+                    // Whoever takes over reads it anyway: a broker that is away now is no reason to stop.
+                    Err(error) => tracing::debug!(%error, "the state could not be read ahead"),
                 }
                 vigil.end()?;
             }
@@ -267,7 +276,8 @@ impl Process<'_> {
             health.set_state_age(age);
             tracing::info!(snapshot = about.generation, ?age, records = num_replayed, "restoring the state");
         }
-        let start = Start { begun, num_replayed, is_saved };
+        state_log.forget();
+        let start = Start { begun, num_replayed, is_saved, was_lost: publisher.unsaved() };
         let backlog = Arc::new(Backlog::new(partitions.len()));
         let reader = Reader::start(config, &place::offsets(&read_from), backlog.clone())?;
         let observed = reader.observed();
@@ -295,7 +305,7 @@ impl Process<'_> {
                 result
             });
             let publishing = thread::Builder::new().name("publisher".into()).spawn_scoped(scope, || {
-                let result = publisher.run(&inbox, membership, progress, |committed| {
+                let result = publisher.run(&inbox, membership, progress, is_saved, |committed| {
                     on_commit(config, metrics, health, &committed);
                 });
                 is_published.store(false, Ordering::Relaxed);
@@ -392,14 +402,10 @@ pub fn decide(
     input: &InputFacts,
 ) -> Result<Beginning, Vec<Mismatch>> {
     let progress = state.progress();
-    let is_fresh = !matches!(progress, Ok(Some(_))) || config.state.on_mismatch == OnMismatch::Fresh;
-    let initial = match &config.state.initial {
-        Some(file) if is_fresh => Some(read_initial(file).map_err(|mismatch| vec![mismatch])?),
-        _ => None,
-    };
+    let initial = || config.state.initial.as_deref().map(read_initial).transpose();
     let store = Store::new(config, state);
     let fetch = |named| store.read(named);
-    let mut beginning = recovery::begin(config, density, progress, fetch, state.import(), initial, input)?;
+    let mut beginning = recovery::begin(config, density, progress, fetch, state.import(), &initial, input)?;
     beginning.progress.imports_from = state.end();
     Ok(beginning)
 }

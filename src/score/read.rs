@@ -23,19 +23,24 @@ pub struct ScoreRow {
     pub published: Published,
 }
 
-/// The rows of a message of the scores topic, in either format; `None` where it holds something else.
+/// The rows of a message of the scores topic, in either format; `None` where it holds something else, or, as Arrow tells,
+/// another group's.
 #[must_use]
-pub fn rows(content_type: &[u8], payload: &[u8]) -> Option<Vec<ScoreRow>> {
+pub fn rows(group: &str, content_type: &[u8], payload: &[u8]) -> Option<Vec<ScoreRow>> {
     if content_type != CONTENT_TYPE.as_bytes() {
         return Some(vec![json_row(payload)?]);
     }
     // Arrow's reader asserts in places where malformed offsets should be errors.
-    catch_unwind(|| arrow_rows(payload)).unwrap_or_default()
+    catch_unwind(|| arrow_rows(group, payload)).unwrap_or_default()
 }
 
-fn arrow_rows(payload: &[u8]) -> Option<Vec<ScoreRow>> {
+fn arrow_rows(group: &str, payload: &[u8]) -> Option<Vec<ScoreRow>> {
     let mut rows = Vec::new();
-    for batch in StreamReader::try_new(payload, None).ok()? {
+    let stream = StreamReader::try_new(payload, None).ok()?;
+    if stream.schema().metadata().get("tailwater.group").is_none_or(|written_by| written_by != group) {
+        return None;
+    }
+    for batch in stream {
         append_batch(&batch.ok()?, &mut rows)?;
     }
     Some(rows)

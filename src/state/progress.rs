@@ -20,7 +20,8 @@ pub struct Progress {
     pub epoch: u32,
     /// The next row to take of each input partition.
     pub positions: Positions,
-    /// The same at the commit before. At least once, a crash may come between this record and the group's offsets.
+    /// Up to where the group's offsets have surely been committed: at least once, a crash or a rebalance may come between
+    /// this record and them.
     pub positions_before: Positions,
     /// The newest snapshot, then the one before it.
     pub snapshots: Vec<Named>,
@@ -72,12 +73,15 @@ impl Progress {
     /// The same group in its next term, at the same place, perhaps with input partitions that came since.
     #[must_use]
     pub fn next_term(&self, positions: Positions) -> Self {
-        Self { term: self.term + 1, positions_before: positions.clone(), positions, ..self.clone() }
+        Self { term: self.term + 1, positions, ..self.clone() }
     }
 
-    /// Records were taken.
-    pub fn advance(&mut self, positions: Positions, order: Order) {
-        self.positions_before = std::mem::replace(&mut self.positions, positions);
+    /// Records were taken; `is_committed`: the group's offsets are those of the record before.
+    pub fn advance(&mut self, positions: Positions, order: Order, is_committed: bool) {
+        let before = std::mem::replace(&mut self.positions, positions);
+        if is_committed {
+            self.positions_before = before;
+        }
         self.order.append(order);
     }
 

@@ -101,7 +101,8 @@ pub enum Mismatch {
     /// The group's offset is not that of the state.
     #[error(
         "the group's offset of '{topic}' partition {partition} is {group_offset}, and the state's is {state_offset}: it was \
-         reset by hand, or another program commits for group '{group}'. To go on where the state ends: \
+         reset by hand, or another program commits for group '{group}'. To go on where the state ends, stop all processes of \
+         the group and: \
          kafka-consumer-groups.sh --bootstrap-server {brokers} --group {group} --topic {topic}:{partition} \
          --reset-offsets --to-offset {state_offset} --execute. To begin a new model at the group's offsets{FRESH}"
     )]
@@ -139,7 +140,7 @@ pub enum Mismatch {
     /// The input ends before the place where the state or the group is.
     #[error(
         "the offset {at} of '{topic}' partition {partition} is out of its range: the partition ends at {ends}, so the \
-         topic was made anew, or lost records. To begin where the topic now begins: kafka-consumer-groups.sh \
+         topic was made anew, or lost records. To begin where the topic now begins, stop all processes of the group and: kafka-consumer-groups.sh \
          --bootstrap-server {brokers} --group {group} --topic {topic} --reset-offsets --to-earliest --execute; where there \
          is a saved state, that takes a new model{FRESH}"
     )]
@@ -213,7 +214,7 @@ pub fn begin(
     progress: Result<Option<Progress>, SealError>,
     fetch: impl Fn(Named) -> Result<Vec<u8>, Unusable>,
     import: Option<Import>,
-    initial: Option<Initial>,
+    initial: &dyn Fn() -> Result<Option<Initial>, Mismatch>,
     input: &InputFacts,
 ) -> Result<Beginning, Vec<Mismatch>> {
     let is_fresh_allowed = config.state.on_mismatch == OnMismatch::Fresh;
@@ -436,9 +437,9 @@ fn misplaced(config: &Config, progress: &Progress, input: &InputFacts) -> Vec<Mi
             mismatches.push(ends(config, partition, 0, at));
             continue;
         };
-        let before = progress.positions_before.get(&partition).map(|position| position.offset);
+        let before = progress.positions_before.get(&partition).map_or(at, |position| position.offset);
         match facts.committed {
-            Some(offset) if offset != at && Some(offset) != before => mismatches.push(Mismatch::Offset {
+            Some(offset) if !(before..=at).contains(&offset) => mismatches.push(Mismatch::Offset {
                 topic: config.input.topic.clone(),
                 partition,
                 group: config.kafka.group.clone(),
@@ -518,29 +519,35 @@ fn fresh(
     input: &InputFacts,
     before: Option<&Progress>,
     pending: Option<Pending>,
-    initial: Option<Initial>,
+    initial: &dyn Fn() -> Result<Option<Initial>, Mismatch>,
     mut notes: Vec<String>,
 ) -> Result<Beginning, Vec<Mismatch>> {
-    let positions: Positions = input
-        .iter()
-        .map(|(&partition, facts)| {
-            let offset = match facts.committed {
-                // The topic was made anew, or retention was faster.
-                Some(offset) if offset > facts.available.end => facts.available.start,
-                Some(offset) => offset.max(facts.available.start),
-                None => facts.start,
-            };
-            (partition, Position::at(offset))
-        })
-        .collect();
+    let position = |partition: &i32, facts: &PartitionFacts| {
+        // What was scored is not scored again: offsets may have expired, and a message may be half taken.
+        let before = before.and_then(|before| before.positions.get(partition)).copied();
+        let position = match (facts.committed, before) {
+            (Some(offset), Some(before)) if before.offset == offset => before,
+            (Some(offset), _) => Position::at(offset),
+            (None, Some(before)) => before,
+            (None, None) => return Position::at(facts.start),
+        };
+        let begins = Position::at(facts.available.start);
+        // The topic was made anew, or retention was faster.
+        if position.offset > facts.available.end { begins } else { position.max(begins) }
+    };
+    let positions: Positions =
+        input.iter().map(|(partition, facts)| (*partition, position(partition, facts))).collect();
     let mut operator = Operator::new(config, density.clone(), positions.clone());
     let mut epoch = before.map_or(FIRST_EPOCH, |before| before.epoch + 1);
     let mut about = None;
     let imported = pending.as_ref().map(|pending| pending.id);
-    if let Some((name, snapshot)) = pending
-        .map(|pending| (pending.to_string(), pending.snapshot))
-        .or(initial.map(|Initial { file, snapshot }| (file, snapshot)))
-    {
+    let given = match pending {
+        Some(pending) => Some((pending.to_string(), pending.snapshot)),
+        None => {
+            initial().map_err(|mismatch| vec![mismatch])?.map(|Initial { file, snapshot }| (file, snapshot))
+        }
+    };
+    if let Some((name, snapshot)) = given {
         let model = fit(config, density, &snapshot).map_err(|why| {
             vec![match imported {
                 Some(_) => Mismatch::Import { why },

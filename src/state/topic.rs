@@ -38,7 +38,6 @@ const IMPORT_PREFIX: &str = "import-";
 struct Manifest {
     named: Named,
     num_parts: u32,
-    num_bytes: u64,
 }
 
 /// What an import consists of. Its own envelope's checksum tells it from all others, also where the same file was imported
@@ -77,7 +76,7 @@ pub fn snapshot_records(named: Named, bytes: &[u8]) -> Vec<StateRecord> {
     let mut records: Vec<_> = parts
         .map(|(index, part)| StateRecord { key: part_key(slot, index as u32), value: part.to_vec() })
         .collect();
-    let manifest = Manifest { named, num_parts: records.len() as u32, num_bytes: bytes.len() as u64 };
+    let manifest = Manifest { named, num_parts: records.len() as u32 };
     records.push(StateRecord { key: manifest_key(slot), value: seal::seal(Kind::Manifest, &manifest) });
     records
 }

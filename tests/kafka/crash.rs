@@ -17,7 +17,7 @@ use tailwater::{
 
 use crate::{
     broker::{Broker, Options},
-    cluster::Cluster,
+    cluster::{Cluster, PATIENCE},
     feed::{Published, assert_published_once, feed_while, wait_until_done},
     process::{Process, Setup},
     uncrashed::written_order,
@@ -31,6 +31,7 @@ const SETS: [&str; 5] = [
     "delivery.timeout=3s",
     "learn.warmup=512",
 ];
+
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }
@@ -55,9 +56,8 @@ impl End {
         } else if kind < 0.5 {
             Self::Scoring(Duration::from_secs_f64(1.2 * amount))
         } else {
-            let points: Vec<_> = crash::POINTS.into_iter().collect();
-            // Each point in turn, so that none is left out.
-            let point = points[life as usize % points.len()];
+            let points = crash::POINTS.len() as f64;
+            let point = crash::POINTS[(draws.uniform() * points) as usize];
             let most = match point {
                 "after_init_before_state" | "after_restore" => 1.0,
                 "mid_restore" => 50.0,

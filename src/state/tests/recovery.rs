@@ -36,7 +36,7 @@ impl Group {
             snapshots.insert(0, snapshot);
             let at = operator.positions()[&0].offset;
             take(&mut operator, at..end);
-            progress.advance(operator.positions().clone(), operator.take_order());
+            progress.advance(operator.positions().clone(), operator.take_order(), true);
         }
         progress.generation = 5;
         let facts = PartitionFacts { committed: Some(180), available: 0..200, start: 0 };
@@ -68,7 +68,7 @@ impl Group {
             progress,
             fetch,
             self.import.clone(),
-            self.initial.clone(),
+            &|| Ok(self.initial.clone()),
             &self.input,
         )
     }
