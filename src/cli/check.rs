@@ -160,8 +160,8 @@ fn check_state(config: &Config, membership: &Membership, partitions: &[i32]) -> 
     let mut log = state::open(config)?;
     let topic = log.read_to_end(&mut || true).map_err(|error| state::unreadable(config, &error))?;
     let topic = topic.context("reading the state was interrupted")?;
-    let input =
-        offsets::input_facts(config, membership, partitions, &mut || true).map_err(ReadError::Start)?;
+    let input = offsets::input_facts(config, membership, partitions, &mut || true);
+    let input = input.map_err(|error| ReadError::start(config, error))?;
     let input = input.context("reading the offsets was interrupted")?;
     let density = density::build(&config.model, config.target.fields.len());
     match run::decide(config, &density, topic, &input) {

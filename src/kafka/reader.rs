@@ -59,10 +59,13 @@ pub enum ReadError {
     #[error("the consumer could not be made: {0}")]
     Client(String),
     /// The broker did not tell where to begin.
-    #[error(
-        "where to begin could not be read from the broker: {0}; check that the group has the right to READ"
-    )]
-    Start(KafkaError),
+    #[error("where to begin in '{topic}' could not be read from the brokers: {error}{}", start_remedy(.error))]
+    Start {
+        /// The input topic.
+        topic: String,
+        /// librdkafka's reason.
+        error: KafkaError,
+    },
     /// The committed offset is no longer in the topic.
     #[error(
         "the group's committed offset is out of the range of '{topic}': retention has removed input that was not \
@@ -89,6 +92,13 @@ pub enum ReadError {
         /// librdkafka's reason.
         error: KafkaError,
     },
+}
+
+fn start_remedy(error: &KafkaError) -> &'static str {
+    match remedy(error) {
+        "" => "; check that the principal has the right to READ the group (kafka.group)",
+        remedy => remedy,
+    }
 }
 
 /// What to do about an error of a topic that is read.
@@ -123,6 +133,14 @@ pub struct Reader {
 
 impl ConsumerContext for Context {}
 
+impl ReadError {
+    /// The broker did not tell where to begin in the input.
+    #[must_use]
+    pub fn start(config: &Config, error: KafkaError) -> Self {
+        Self::Start { topic: config.input.topic.clone(), error }
+    }
+}
+
 impl Reader {
     /// A reader of these partitions, each from an offset.
     ///
@@ -146,7 +164,7 @@ impl Reader {
         let context = Context { topic: config.input.topic.clone(), observed: observed.clone() };
         let consumer: BaseConsumer<Context> =
             client::create(&settings, &config.kafka, context).map_err(ReadError::Client)?;
-        assign(&consumer, &config.input.topic, from).map_err(ReadError::Start)?;
+        assign(&consumer, &config.input.topic, from).map_err(|error| ReadError::start(config, error))?;
         let now = Instant::now();
         Ok(Self {
             consumer,

@@ -112,7 +112,7 @@ impl RunError {
     fn passes(&self) -> bool {
         match self {
             Self::Preflight(faults) => faults.iter().all(|fault| matches!(fault, Fault::Unreachable { .. })),
-            Self::Read(ReadError::Start(error)) | Self::State(error) => !kafka::is_final(error),
+            Self::Read(ReadError::Start { error, .. }) | Self::State(error) => !kafka::is_final(error),
             // How the next term can't begin says what to do.
             Self::Read(ReadError::OffsetOutOfRange { .. }) => true,
             Self::Publish(error) => error.passes(),
@@ -356,7 +356,7 @@ impl Process<'_> {
         crash::point("after_init_before_state");
         let Some(state) = state_log.read_to_end(keep_on).map_err(RunError::State)? else { return Ok(None) };
         let input = offsets::input_facts(config, self.membership, partitions, keep_on);
-        let Some(input) = input.map_err(ReadError::Start)? else { return Ok(None) };
+        let Some(input) = input.map_err(|error| ReadError::start(config, error))? else { return Ok(None) };
         let mut beginning = decide(config, density, state, &input).map_err(RunError::Mismatch)?;
         let scores = score_log::published(config, &beginning.waiting, keep_on).map_err(RunError::State)?;
         let Some(scores) = scores else { return Ok(None) };

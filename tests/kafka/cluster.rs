@@ -89,7 +89,7 @@ pub struct Rule<'a> {
     pub principal: &'a str,
     /// The kind (`Topic`, `Group`, `Cluster` or `TransactionalId`) and the name.
     pub resource: (&'a str, &'a str),
-    /// As Kafka names it: `All`, `Read`, `Write`, `Create` or `Describe`.
+    /// As Kafka names it: `All`, `Read`, `Write`, `Create`, `Describe` or `DescribeConfigs`.
     pub operation: &'a str,
     pub is_allowed: bool,
 }
@@ -110,6 +110,7 @@ impl Rule<'_> {
             "Write" => 4,
             "Create" => 5,
             "Describe" => 8,
+            "DescribeConfigs" => 10,
             other => panic!("no rules on {other}"),
         };
         request.int8(kind).text(self.resource.1).int8(3); // by its whole name

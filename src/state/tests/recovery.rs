@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     model::FIRST_EPOCH,
+    operator::order::Order,
     state::{
         recovery::{Beginning, Initial, InputFacts, Mismatch, PartitionFacts, begin},
         topic::{Import, Unusable},
@@ -346,4 +347,41 @@ fn everything_that_does_not_fit_is_told_at_once() {
     group.partition().committed = Some(3);
     let refused = group.refused();
     assert_eq!(refused.len(), 2, "{refused:?}");
+}
+
+#[test]
+fn a_new_model_scores_nothing_again_where_offsets_have_expired_or_a_message_is_half_taken() {
+    let mut group = Group::new().with(&["model.hidden=[7]", "state.on_mismatch=fresh"]);
+    group.progress.positions = Positions::from([(0, Position { offset: 180, row: 3 })]);
+    for (committed, available, expected) in [
+        (None, 0..200, Position { offset: 180, row: 3 }),
+        (Some(180), 0..200, Position { offset: 180, row: 3 }),
+        (Some(120), 0..200, Position::at(120)), // somebody wants it so
+        (None, 190..200, Position::at(190)),
+        (None, 0..100, Position::at(0)), // the topic was made anew
+    ] {
+        *group.partition() = PartitionFacts { committed, available, start: 0 };
+        let beginning = group.begin().unwrap();
+        assert_eq!(beginning.read_from[&0], expected, "{committed:?}");
+        assert_eq!(beginning.operator.positions()[&0], expected);
+    }
+}
+
+#[test]
+fn offsets_that_several_commits_could_not_bring_along_are_no_fault() {
+    let mut group = Group::new();
+    // At least once: two commits that only the progress record has, then a crash, a term, and another one.
+    for end in [190, 195] {
+        group.progress.advance(Positions::from([(0, Position::at(end))]), Order::default(), false);
+    }
+    let positions = group.progress.positions.clone();
+    group.progress = group.progress.next_term(positions);
+    for committed in [150, 180, 190, 195] {
+        group.partition().committed = Some(committed);
+        assert!(group.refused().iter().all(|told| !told.contains("reset by hand")), "{committed}");
+    }
+    for committed in [149, 196] {
+        group.partition().committed = Some(committed);
+        assert!(group.refusal().contains("reset by hand"), "{committed}");
+    }
 }
