@@ -269,6 +269,8 @@ impl<'a> Publisher<'a> {
         let result = self.publish_all(inbox, membership, progress, committed);
         if self.is_open {
             transaction::abort(&self.producer);
+            // Remembered for the next term, which would be aborted for them again.
+            self.producer.context().take_refused();
         }
         result
     }
