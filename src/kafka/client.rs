@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -19,6 +20,10 @@ use crate::config;
 pub fn base(kafka: &config::Kafka) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &kafka.brokers).set("client.id", "tailwater");
+    if !kafka.properties.contains_key("reconnect.backoff.ms") {
+        // A broker that was away for a while would be tried every 10 s only.
+        client.set("reconnect.backoff.max.ms", "1000");
+    }
     for (key, value) in &kafka.properties {
         client.set(key, &value.0);
     }
@@ -142,6 +147,27 @@ impl ClientContext for Context {
     }
 }
 
+/// Errors that pass, each kind of them told now and then: a broker that is away makes dozens a second.
+#[derive(Debug, Default)]
+pub struct Passing(Mutex<BTreeMap<String, Instant>>);
+
+impl Passing {
+    /// How long a kind of error is not told again.
+    const QUIET: Duration = Duration::from_secs(10);
+
+    /// Whether this error is to be told now.
+    pub fn is_due(&self, error: &KafkaError) -> bool {
+        let now = Instant::now();
+        let mut told = lock(&self.0);
+        told.retain(|_, at| now.duration_since(*at) < Self::QUIET);
+        let is_due = !told.contains_key(&error.to_string());
+        if is_due {
+            told.insert(error.to_string(), now);
+        }
+        is_due
+    }
+}
+
 /// Whether it is only the news that a partition was read to its end, which librdkafka tells as an error too.
 fn is_news(error: &KafkaError) -> bool {
     super::code(error) == Some(RDKafkaErrorCode::PartitionEOF)
@@ -169,6 +195,17 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_that_passes_is_told_once_for_a_while_and_another_one_too() {
+        let [away, slow] = [RDKafkaErrorCode::AllBrokersDown, RDKafkaErrorCode::OperationTimedOut]
+            .map(KafkaError::MessageConsumption);
+        let passing = Passing::default();
+        assert_eq!(
+            [&away, &away, &slow, &away].map(|error| passing.is_due(error)),
+            [true, false, true, false]
+        );
+    }
 
     #[test]
     fn a_property_that_is_refused_is_named_without_its_value() {

@@ -19,7 +19,7 @@ use rdkafka::{
 
 use super::{
     backlog::Backlog,
-    client::{self, Context, Observed},
+    client::{self, Context, Observed, Passing},
     membership::Membership,
 };
 use crate::{
@@ -126,6 +126,7 @@ pub struct Reader {
     group: String,
     backlog: Arc<Backlog>,
     observed: Arc<Observed>,
+    passing: Passing,
     paused: BTreeSet<i32>,
     /// When each partition was last heard of, `None` while it is known to have no more data.
     awaited: BTreeMap<i32, Option<Instant>>,
@@ -173,6 +174,7 @@ impl Reader {
             group: config.kafka.group.clone(),
             backlog,
             observed,
+            passing: Passing::default(),
             paused: BTreeSet::new(),
             awaited: from.keys().map(|&partition| (partition, Some(now))).collect(),
         })
@@ -321,7 +323,9 @@ impl Reader {
             }
             _ if super::is_final(&error) => Err(ReadError::Read { topic, error }),
             _ => {
-                tracing::warn!(%error, "reading is interrupted; going on by itself");
+                if self.passing.is_due(&error) {
+                    tracing::warn!(%error, "reading is interrupted; going on by itself");
+                }
                 self.observed.record_error(error.to_string());
                 Ok(())
             }
