@@ -18,7 +18,7 @@ use rdkafka::{
     error::{KafkaError, KafkaResult},
 };
 
-use super::client::{self, lock};
+use super::client::{self, Passing, lock};
 use crate::config::Config;
 
 /// The group waits this long for a word of a member before it gives its part to another one: how long it takes until a
@@ -36,6 +36,7 @@ pub struct Membership {
     consumer: BaseConsumer<Lease>,
     input: String,
     nameless: ConsumerGroupMetadata,
+    passing: Passing,
 }
 
 /// What the rebalances have decided so far.
@@ -54,6 +55,8 @@ struct State {
     /// How often leadership came to this process.
     num_assigned: u64,
     assigned: bool,
+    /// The last lease was not given back but lost: the group has gone on without this process.
+    lost: bool,
     /// The leader has work under way that it wants to hand in before it yields.
     working: bool,
 }
@@ -70,6 +73,14 @@ impl Lease {
     pub fn number(&self) -> Option<u64> {
         let state = lock(&self.0.state);
         state.assigned.then_some(state.num_assigned)
+    }
+
+    /// Whether the lease of this number was lost, so that there is nobody any more to hand work in for. One that is given back
+    /// in good order is not.
+    #[must_use]
+    pub fn is_lost(&self, number: u64) -> bool {
+        let state = lock(&self.0.state);
+        state.lost || state.num_assigned != number
     }
 
     /// Rebalances so far.
@@ -89,11 +100,17 @@ impl Lease {
         self.0.changed.notify_all();
     }
 
+    fn grant(&self) {
+        let mut state = lock(&self.0.state);
+        (state.assigned, state.lost) = (true, false);
+        state.num_assigned += 1;
+    }
+
     /// Ends the lease. Where it was not lost already, waits until the work under way is handed in, for `HAND_OVER` at
     /// most.
     fn revoke(&self, is_lost: bool) {
         let mut state = lock(&self.0.state);
-        state.assigned = false;
+        (state.assigned, state.lost) = (false, is_lost);
         if is_lost {
             tracing::warn!("leadership was lost: the group has not heard from this process for too long");
             return;
@@ -142,9 +159,7 @@ impl ConsumerContext for Lease {
             if let Err(error) = consumer.pause(partitions) {
                 tracing::warn!(%error, "the state topic could not be paused");
             }
-            let mut state = lock(&self.0.state);
-            state.assigned = true;
-            state.num_assigned += 1;
+            self.grant();
         }
     }
 }
@@ -184,7 +199,7 @@ impl Membership {
         // It never joins, and so needs no brokers.
         let outsider: BaseConsumer = ClientConfig::new().set("group.id", &config.kafka.group).create()?;
         let nameless = outsider.group_metadata().expect("a consumer with a group.id has one");
-        Ok(Self { consumer, input: config.input.topic.clone(), nameless })
+        Ok(Self { consumer, input: config.input.topic.clone(), nameless, passing: Passing::default() })
     }
 
     /// Keeps the membership alive and lets rebalances happen; to be called more often than `max.poll.interval.ms`.
@@ -196,7 +211,9 @@ impl Membership {
             None | Some(Ok(_)) => Ok(()),
             Some(Err(error)) if super::is_final(&error) => Err(error),
             Some(Err(error)) => {
-                tracing::warn!(%error, "group membership");
+                if self.passing.is_due(&error) {
+                    tracing::warn!(%error, "the group can't be heard; going on by itself");
+                }
                 Ok(())
             }
         }
@@ -247,5 +264,24 @@ impl Membership {
     /// When the broker refuses: most often because this process no longer leads.
     pub fn commit(&self, offsets: &TopicPartitionList) -> KafkaResult<()> {
         self.consumer.commit(offsets, CommitMode::Sync)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lease_that_was_not_given_back_is_lost() {
+        let lease = Lease::default();
+        lease.grant();
+        assert_eq!((lease.number(), lease.is_lost(1)), (Some(1), false));
+        lease.revoke(false);
+        assert_eq!((lease.number(), lease.is_lost(1)), (None, false), "its work can still be handed in");
+        lease.grant();
+        lease.revoke(true);
+        assert_eq!((lease.number(), lease.is_lost(2)), (None, true));
+        lease.grant();
+        assert_eq!((lease.number(), lease.is_lost(2), lease.is_lost(3)), (Some(3), true, false));
     }
 }

@@ -25,7 +25,7 @@ pub use super::deliveries::VALUE_BYTES_HEADER;
 use super::{
     client,
     deliveries::{Deliveries, TooLarge, cut_down},
-    membership::Membership,
+    membership::{Lease, Membership},
     reader::remedy as read_remedy,
     topics,
     transaction::{self, TransactionError},
@@ -181,6 +181,8 @@ pub struct Publisher<'a> {
     unsaved: Arc<AtomicBool>,
     /// The first commit has to save the state.
     owes_snapshot: bool,
+    lease: Lease,
+    lease_number: u64,
     /// A transaction was begun and not yet committed.
     is_open: bool,
     /// A transaction of this term was committed.
@@ -188,11 +190,16 @@ pub struct Publisher<'a> {
 }
 
 impl<'a> Publisher<'a> {
-    /// A publisher for this config. `too_large` outlives it.
+    /// A publisher for this config, as long as this lease lasts. `too_large` outlives it.
     ///
     /// # Errors
     /// When librdkafka refuses a property.
-    pub fn new(config: &'a Config, too_large: &TooLarge) -> Result<Self, PublishError> {
+    pub fn new(
+        config: &'a Config,
+        too_large: &TooLarge,
+        lease: &Lease,
+        lease_number: u64,
+    ) -> Result<Self, PublishError> {
         let mut settings = client::base(&config.kafka);
         let deliveries = Deliveries::new(config.output.rejected.clone(), too_large.clone());
         let defaults = [
@@ -225,6 +232,8 @@ impl<'a> Publisher<'a> {
             too_large: too_large.clone(),
             unsaved: Arc::default(),
             owes_snapshot: false,
+            lease: lease.clone(),
+            lease_number,
             is_open: false,
             has_committed: false,
         })
@@ -514,12 +523,17 @@ impl<'a> Publisher<'a> {
         self.check()
     }
 
-    /// A transaction in trouble sends no more messages, and tells nothing of them.
+    /// A transaction in trouble sends no more messages, and tells nothing of them. One whose lease was lost is not waited for:
+    /// whoever takes over aborts it.
     fn check_transaction(&self) -> Result<(), PublishError> {
-        match self.trouble() {
-            Some(error) => Err(error),
-            None => Ok(()),
+        if let Some(error) = self.trouble() {
+            return Err(error);
         }
+        if self.is_open && self.lease.is_lost(self.lease_number) {
+            let reason = "leadership was lost before everything was acknowledged".to_owned();
+            return Err(TransactionError::Aborted(reason).into());
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), PublishError> {

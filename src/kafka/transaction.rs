@@ -20,8 +20,8 @@ use crate::crash;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long one try to get ready may take: between them somebody may ask for the end.
 const INIT_TRY: Duration = Duration::from_millis(500);
-/// How long an abort may take.
-const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an abort may take, and with it the end of a term whose brokers are away.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one try of a commit may take: it goes on where it was when the call is made again, and between them somebody may
 /// have taken over.
 const COMMIT_TRY: Duration = Duration::from_secs(1);

@@ -254,7 +254,7 @@ impl Process<'_> {
         let holds = || lease.number() == Some(lease_number);
         let begun = Instant::now();
         health.set_role(Role::Restoring);
-        let mut publisher = Publisher::new(config, too_large)?;
+        let mut publisher = Publisher::new(config, too_large, lease, lease_number)?;
         let density = density::build(&config.model, config.target.fields.len());
         let mut vigil = Vigil::new(self);
         let mut keep_on = || vigil.keep_on() && holds();
