@@ -305,6 +305,10 @@ impl<'a> Publisher<'a> {
                         self.flush()?;
                     }
                     progress.advance(positions, order, is_committed);
+                    if self.is_transactional() {
+                        // The offsets go with this very record.
+                        progress.positions_before.clone_from(&progress.positions);
+                    }
                     let snapshot_bytes = self.save(&mut progress, snapshot)?;
                     let value = progress.to_bytes();
                     self.send(self.state_message(StateRecord { key: PROGRESS_KEY.to_owned(), value }))?;

@@ -26,6 +26,9 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// have taken over.
 const COMMIT_TRY: Duration = Duration::from_secs(1);
 
+const WRITE_REMEDY: &str = "; give the principal the right to WRITE to the topics that are written";
+const READ_REMEDY: &str = "; give the principal the right to READ it";
+
 /// Why a transaction was not committed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransactionError {
@@ -76,7 +79,12 @@ pub fn commit<C: ProducerContext>(
     give_up: &dyn Fn() -> bool,
 ) -> Result<(), TransactionError> {
     crash::point("after_produce_before_offsets");
-    call(transactional_id, give_up, || producer.send_offsets_to_transaction(offsets, group, COMMIT_TRY))?;
+    let send_offsets = || producer.send_offsets_to_transaction(offsets, group, COMMIT_TRY);
+    call(transactional_id, give_up, send_offsets).map_err(|error| match error {
+        // A topic that is named here is one whose offsets are committed.
+        TransactionError::Final(told) => TransactionError::Final(told.replace(WRITE_REMEDY, READ_REMEDY)),
+        other => other,
+    })?;
     crash::point("after_offsets_before_commit");
     call(transactional_id, give_up, || producer.commit_transaction(COMMIT_TRY))?;
     crash::point("after_commit");
@@ -152,9 +160,7 @@ pub fn classify(error: &KafkaError, transactional_id: &str) -> TransactionError 
         Some(InvalidTransactionTimeout) => TransactionError::Final(format!(
             "the brokers refuse delivery.timeout: {text}; it is above their transaction.max.timeout.ms"
         )),
-        Some(TopicAuthorizationFailed) => TransactionError::Final(format!(
-            "{text}; give the principal the right to WRITE to the topics that are written"
-        )),
+        Some(TopicAuthorizationFailed) => TransactionError::Final(format!("{text}{WRITE_REMEDY}")),
         Some(GroupAuthorizationFailed) => TransactionError::Final(format!(
             "{text}; give the principal the right to READ the group (kafka.group)"
         )),

@@ -80,9 +80,14 @@ pub enum RunError {
     /// The group could not be joined.
     #[error("the consumer group could not be joined: {0}")]
     Join(String),
-    /// The state could not be read.
-    #[error("the state could not be read: {}", told(.0))]
-    State(KafkaError),
+    /// The state, or the scores of events that wait, could not be read.
+    #[error("'{topic}' could not be read: {error}{}", kafka::reader::remedy(.error))]
+    State {
+        /// The topic.
+        topic: String,
+        /// librdkafka's reason.
+        error: KafkaError,
+    },
     /// The directory of the state can't be used.
     #[error("{0}; make it writable and give it room, or correct state.dir")]
     Directory(std::io::Error),
@@ -103,16 +108,12 @@ pub enum RunError {
     Thread(String),
 }
 
-fn told(error: &KafkaError) -> String {
-    format!("{error}{}", kafka::reader::remedy(error))
-}
-
 impl RunError {
     /// Whether the next term may begin by itself: a broker's absence passes, and an aborted transaction was rolled back.
     fn passes(&self) -> bool {
         match self {
             Self::Preflight(faults) => faults.iter().all(|fault| matches!(fault, Fault::Unreachable { .. })),
-            Self::Read(ReadError::Start { error, .. }) | Self::State(error) => !kafka::is_final(error),
+            Self::Read(ReadError::Start { error, .. }) | Self::State { error, .. } => !kafka::is_final(error),
             // How the next term can't begin says what to do.
             Self::Read(ReadError::OffsetOutOfRange { .. }) => true,
             Self::Publish(error) => error.passes(),
@@ -354,15 +355,22 @@ impl Process<'_> {
             return Ok(None);
         }
         crash::point("after_init_before_state");
-        let Some(state) = state_log.read_to_end(keep_on).map_err(RunError::State)? else { return Ok(None) };
+        let Some(state) = state_log.read_to_end(keep_on).map_err(unreadable(&config.state.topic))? else {
+            return Ok(None);
+        };
         let input = offsets::input_facts(config, self.membership, partitions, keep_on);
         let Some(input) = input.map_err(|error| ReadError::start(config, error))? else { return Ok(None) };
         let mut beginning = decide(config, density, state, &input).map_err(RunError::Mismatch)?;
-        let scores = score_log::published(config, &beginning.waiting, keep_on).map_err(RunError::State)?;
+        let scores = score_log::published(config, &beginning.waiting, keep_on)
+            .map_err(unreadable(&config.output.topic))?;
         let Some(scores) = scores else { return Ok(None) };
         beginning.operator.set_published(scores);
         Ok(Some(beginning))
     }
+}
+
+fn unreadable(topic: &str) -> impl Fn(KafkaError) -> RunError {
+    move |error| RunError::State { topic: topic.to_owned(), error }
 }
 
 /// Keeps the membership and the heart alive while something else takes long.

@@ -19,7 +19,7 @@ use crate::{
     broker::{Broker, Options},
     cluster::{Cluster, PATIENCE},
     feed::{Published, assert_published_once, feed_while, wait_until_done},
-    process::{Process, Setup},
+    process::{Process, Setup, setting},
     uncrashed::written_order,
 };
 
@@ -31,10 +31,6 @@ const SETS: [&str; 5] = [
     "delivery.timeout=3s",
     "learn.warmup=512",
 ];
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
-}
 
 /// How a life of the process ends.
 #[derive(Debug, Clone, Copy)]

@@ -66,6 +66,8 @@ pub fn feed_while<T>(setup: &Setup<'_>, act: impl FnOnce() -> T) -> T {
 /// Waits until every record of the input is committed.
 pub fn wait_until_done(setup: &Setup<'_>, process: &Process) {
     let ends = setup.cluster.ends(&setup.input);
+    // A stop before it leads would leave to the next start what the last crash has left to this one.
+    process.wait_until_leading();
     let deadline = Instant::now() + 2 * PATIENCE;
     while setup.cluster.committed(&setup.group, &setup.input) != ends {
         assert!(Instant::now() < deadline, "not all is scored; it says:\n{}", process.stderr());

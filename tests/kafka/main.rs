@@ -15,6 +15,7 @@ mod harness;
 mod leadership;
 mod lifecycle;
 mod oidc;
+mod outage;
 mod partitions;
 mod process;
 mod proxy;

@@ -290,6 +290,11 @@ impl Drop for Process {
     }
 }
 
+/// A number that the environment may set.
+pub fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
 fn text(mut from: impl Read) -> String {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).unwrap();
