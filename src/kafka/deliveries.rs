@@ -37,8 +37,8 @@ pub struct TooLarge(Arc<Mutex<Refused>>);
 struct Refused {
     /// The places of those that were refused; a small one may have been in a batch with a large one.
     places: BTreeSet<String>,
-    /// The size of the smallest among the largest of each refused batch.
-    num_bytes: Option<usize>,
+    /// The size of the smallest among the largest of each refused batch, compressed: a topic's limit is on what is left then.
+    compressed_bytes: Option<usize>,
 }
 
 /// So many places are remembered at most: after that many, the size has long been learned.
@@ -49,15 +49,16 @@ impl TooLarge {
     #[must_use]
     pub fn knows(&self, message: &Message) -> bool {
         let refused = lock(&self.0);
-        refused.num_bytes.is_some_and(|limit| num_bytes(message) >= limit)
+        let is_large = |limit| num_bytes(message) >= limit && compressed_bytes(message) >= limit;
+        refused.compressed_bytes.is_some_and(is_large)
             || (!refused.places.is_empty() && refused.places.contains(&place(message)))
     }
 
     /// These were refused together.
     fn add(&self, messages: &[Message]) {
         let mut refused = lock(&self.0);
-        let largest = messages.iter().map(num_bytes).max();
-        refused.num_bytes = largest.into_iter().chain(refused.num_bytes).min();
+        let largest = messages.iter().map(compressed_bytes).max();
+        refused.compressed_bytes = largest.into_iter().chain(refused.compressed_bytes).min();
         refused.places.extend(messages.iter().map(place));
         while refused.places.len() > MAX_PLACES {
             refused.places.pop_first();
@@ -68,6 +69,12 @@ impl TooLarge {
 fn num_bytes(message: &Message) -> usize {
     message.payload.as_ref().map_or(0, |payload| payload.len())
         + message.key.as_ref().map_or(0, |key| key.len())
+}
+
+/// About the size that a message has on its way.
+fn compressed_bytes(message: &Message) -> usize {
+    let compressed = |bytes: &[u8]| zstd::bulk::compress(bytes, 1).map_or(bytes.len(), |bytes| bytes.len());
+    message.payload.as_deref().map_or(0, compressed) + message.key.as_deref().map_or(0, compressed)
 }
 
 /// Where a rejected record stands in the input, as its headers say.
