@@ -35,9 +35,16 @@ const OFFSETS_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Membership {
     consumer: BaseConsumer<Lease>,
     input: String,
+    group: String,
+    state_topic: String,
     nameless: ConsumerGroupMetadata,
     passing: Passing,
 }
+
+/// Brokers refuse a place in the group: why, and what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
 
 /// What the rebalances have decided so far.
 #[derive(Clone, Default)]
@@ -199,17 +206,31 @@ impl Membership {
         // It never joins, and so needs no brokers.
         let outsider: BaseConsumer = ClientConfig::new().set("group.id", &config.kafka.group).create()?;
         let nameless = outsider.group_metadata().expect("a consumer with a group.id has one");
-        Ok(Self { consumer, input: config.input.topic.clone(), nameless, passing: Passing::default() })
+        Ok(Self {
+            consumer,
+            input: config.input.topic.clone(),
+            group: config.kafka.group.clone(),
+            state_topic: config.state.topic.clone(),
+            nameless,
+            passing: Passing::default(),
+        })
     }
 
     /// Keeps the membership alive and lets rebalances happen; to be called more often than `max.poll.interval.ms`.
     ///
     /// # Errors
     /// When the broker denies the right to the group or the state topic, or that is gone. Other errors are logged, since librdkafka tries on by itself.
-    pub fn poll(&self, timeout: Duration) -> KafkaResult<()> {
+    pub fn poll(&self, timeout: Duration) -> Result<(), Refused> {
         match self.consumer.poll(timeout) {
             None | Some(Ok(_)) => Ok(()),
-            Some(Err(error)) if super::is_final(&error) => Err(error),
+            Some(Err(error)) if super::is_final(&error) => {
+                let (group, topic) = (&self.group, &self.state_topic);
+                Err(Refused(format!(
+                    "the membership in the consumer group '{group}' is refused: {error}; give the principal the right to \
+                     READ the group '{group}' (kafka.group) and the topic '{topic}' (state.topic), and check that the \
+                     topic exists"
+                )))
+            }
             Some(Err(error)) => {
                 if self.passing.is_due(&error) {
                     tracing::warn!(%error, "the group can't be heard; going on by itself");

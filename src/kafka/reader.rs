@@ -20,7 +20,7 @@ use rdkafka::{
 use super::{
     backlog::Backlog,
     client::{self, Context, Observed, Passing},
-    membership::Membership,
+    membership::{Membership, Refused},
 };
 use crate::{
     config::Config,
@@ -79,11 +79,8 @@ pub enum ReadError {
         group: String,
     },
     /// The broker refuses the membership in the group.
-    #[error(
-        "the membership in the consumer group is refused: {0}; give the principal the right to READ the group \
-         (kafka.group) and state.topic, and check that the topic exists"
-    )]
-    Group(KafkaError),
+    #[error(transparent)]
+    Group(#[from] Refused),
     /// The broker refuses for good.
     #[error("'{topic}' can't be read: {error}{}", remedy(.error))]
     Read {
@@ -209,7 +206,7 @@ impl Reader {
                 next_count = Instant::now() + COUNT_INTERVAL;
             }
             if Instant::now() >= next_tick {
-                membership.poll(Duration::ZERO).map_err(ReadError::Group)?;
+                membership.poll(Duration::ZERO)?;
                 self.pause_and_resume()?;
                 self.excuse_silent_partitions(&mut chunk);
                 tick(self.paused.len());

@@ -162,7 +162,7 @@ pub fn classify(error: &KafkaError, transactional_id: &str) -> TransactionError 
         )),
         Some(TopicAuthorizationFailed) => TransactionError::Final(format!("{text}{WRITE_REMEDY}")),
         Some(GroupAuthorizationFailed) => TransactionError::Final(format!(
-            "{text}; give the principal the right to READ the group (kafka.group)"
+            "{text}; give the principal the right to READ the group '{transactional_id}' (kafka.group)"
         )),
         Some(UnknownTopicOrPartition) => {
             TransactionError::Final(format!("{text}; make the topic: tailwater check --create does"))

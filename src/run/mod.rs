@@ -36,7 +36,7 @@ use crate::{
         backlog::Backlog,
         client,
         deliveries::TooLarge,
-        membership::Membership,
+        membership::{Membership, Refused},
         offsets,
         preflight::{self, Fault},
         publisher::{self, Committed, PublishError, Publisher},
@@ -376,7 +376,7 @@ fn unreadable(topic: &str) -> impl Fn(KafkaError) -> RunError {
 /// Keeps the membership and the heart alive while something else takes long.
 struct Vigil<'a> {
     process: &'a Process<'a>,
-    error: Option<KafkaError>,
+    error: Option<Refused>,
 }
 
 impl<'a> Vigil<'a> {

@@ -220,5 +220,6 @@ fn the_least_set_of_rights_is_enough_and_any_right_that_is_missing_is_told() {
         let lines = told(&finished, 1);
         assert_eq!(lines.len(), 1, "{finished:?}");
         assert!(lines[0].contains(right.told), "{}: {finished:?}", right.operation);
+        assert!(lines[0].contains((right.of)(&setup)), "what it is about is not named: {finished:?}");
     }
 }
