@@ -105,8 +105,8 @@ pub struct Committed<'a> {
     pub timestamps_ms: &'a [i64],
     /// How long it took.
     pub took: Duration,
-    /// The size of the snapshot in it.
-    pub snapshot_bytes: Option<usize>,
+    /// Where the state was to be saved with it: the snapshot's size, or why it could not be kept.
+    pub saved: Option<Result<usize, &'a str>>,
 }
 
 /// Why publishing ended.
@@ -309,7 +309,7 @@ impl<'a> Publisher<'a> {
                         // The offsets go with this very record.
                         progress.positions_before.clone_from(&progress.positions);
                     }
-                    let snapshot_bytes = self.save(&mut progress, snapshot)?;
+                    let saved = snapshot.map(|operator| self.save(&mut progress, operator)).transpose()?;
                     let value = progress.to_bytes();
                     self.send(self.state_message(StateRecord { key: PROGRESS_KEY.to_owned(), value }))?;
                     self.flush()?;
@@ -319,7 +319,7 @@ impl<'a> Publisher<'a> {
                     committed(Committed {
                         timestamps_ms: &timestamps_ms,
                         took: begun.elapsed(),
-                        snapshot_bytes,
+                        saved: saved.as_ref().map(|saved| saved.as_ref().copied().map_err(String::as_str)),
                     });
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -347,15 +347,14 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// Saves the operator, if it is to be, as part of the commit under way. Gives the snapshot's size.
+    /// Saves the operator as part of the commit under way. Gives the snapshot's size, or why it could not be kept.
     ///
-    /// A snapshot that can't be kept is tried again with the next one; meanwhile the order since the last one grows.
+    /// One that can't be kept is tried again with the next one; meanwhile the order since the last one grows.
     fn save(
         &mut self,
         progress: &mut Progress,
-        operator: Option<SavedOperator>,
-    ) -> Result<Option<usize>, PublishError> {
-        let Some(operator) = operator else { return Ok(None) };
+        operator: SavedOperator,
+    ) -> Result<Result<usize, String>, PublishError> {
         let generation = progress.generation + 1;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let about = About::new(self.config, generation, now.as_millis() as i64);
@@ -371,7 +370,7 @@ impl<'a> Publisher<'a> {
                         return Err(PublishError::State(error.to_string()));
                     }
                     self.unsaved.store(true, Ordering::Relaxed);
-                    return Ok(None);
+                    return Ok(Err(error.to_string()));
                 }
                 directory.prune(generation);
             }
@@ -386,7 +385,7 @@ impl<'a> Publisher<'a> {
         }
         self.owes_snapshot = false;
         progress.cut(named);
-        Ok(Some(bytes.len()))
+        Ok(Ok(bytes.len()))
     }
 
     fn state_message(&self, record: StateRecord) -> Message {

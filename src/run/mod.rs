@@ -440,9 +440,13 @@ fn on_commit(config: &Config, metrics: &Metrics, health: &Health, commit: &Commi
     if config.delivery.guarantee == Guarantee::ExactlyOnce {
         metrics.transactions.committed.inc();
     }
-    if let Some(bytes) = commit.snapshot_bytes {
-        metrics.state_bytes.set(bytes as i64);
-        health.set_state_age(Duration::ZERO);
+    match commit.saved {
+        Some(Ok(bytes)) => {
+            metrics.state_bytes.set(bytes as i64);
+            health.set_state_age(Duration::ZERO);
+        }
+        Some(Err(reason)) => health.record_error(format!("the state could not be saved: {reason}")),
+        None => {}
     }
     let now_ms = jiff::Timestamp::now().as_millisecond();
     for timestamp_ms in commit.timestamps_ms {

@@ -108,3 +108,34 @@ fn write_durably(file: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_and_leaves_what_was_there_and_the_next_try_its_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::new(folder.path(), "g");
+        let [before, next] = [1, 2].map(|generation| Named { generation, checksum: 0 });
+        directory.write(before, b"before").unwrap();
+        // Whatever is written to this device is refused as on a full disk.
+        let partial = folder.path().join(".g.partial");
+        symlink("/dev/full", &partial).unwrap();
+        let error = directory.write(next, b"next").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(
+            error.to_string().starts_with(&format!("state.dir {}: ", folder.path().display())),
+            "{error}"
+        );
+        assert_eq!(directory.read(next), Err(Unusable::Missing));
+        assert_eq!(directory.read(before).unwrap(), b"before");
+        assert!(!partial.is_symlink(), "what was written of it is in the way");
+        directory.write(next, b"next").unwrap();
+        assert_eq!(directory.read(next).unwrap(), b"next");
+    }
+}
