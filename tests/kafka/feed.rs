@@ -116,7 +116,7 @@ pub fn places_before(ends: &BTreeMap<i32, i64>) -> Vec<(i32, i64)> {
     ends.iter().flat_map(|(&partition, &end)| (0..end).map(move |offset| (partition, offset))).collect()
 }
 
-fn assert_same(what: &str, found: &RecordBatch, expected: &RecordBatch) {
+pub fn assert_same(what: &str, found: &RecordBatch, expected: &RecordBatch) {
     assert_eq!(found.num_rows(), expected.num_rows(), "{what}");
     for (field, (found, expected)) in
         expected.schema().fields().iter().zip(found.columns().iter().zip(expected.columns()))
