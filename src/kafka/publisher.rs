@@ -303,6 +303,7 @@ impl<'a> Publisher<'a> {
                     if !self.is_transactional() {
                         // What says how far this has come must not be there before what it speaks of.
                         self.flush()?;
+                        crash::point("after_produce_before_offsets");
                     }
                     progress.advance(positions, order, is_committed);
                     if self.is_transactional() {

@@ -18,7 +18,7 @@ use tailwater::{
 use crate::{
     broker::{Broker, Options},
     cluster::{Cluster, PATIENCE},
-    feed::{Published, assert_published_once, feed_while, wait_until_done},
+    feed::{Published, assert_published_once, feed_arrow_while, feed_while, wait_until_done},
     process::{Process, Setup, setting},
     uncrashed::written_order,
 };
@@ -92,8 +92,19 @@ impl End {
     }
 }
 
+/// What is crashed.
+struct Case<'a> {
+    num_partitions: i32,
+    /// Where the state is kept, if not in its topic.
+    directory: Option<&'a Path>,
+    /// The input's.
+    format: &'static str,
+    num_kills: u64,
+}
+
 /// Crashes a process so often, and compares what it published with what should have been.
-fn crash_and_compare(num_partitions: i32, directory: Option<&Path>, num_kills: u64) {
+fn crash_and_compare(case: &Case<'_>) {
+    let &Case { num_partitions, directory, format, num_kills } = case;
     let seed = setting("TAILWATER_CRASH_SEED", 1);
     let broker = Broker::start(&Options {
         properties: &[("group.min.session.timeout.ms", "500")],
@@ -102,11 +113,12 @@ fn crash_and_compare(num_partitions: i32, directory: Option<&Path>, num_kills: u
     let cluster = Cluster::at(broker.brokers());
     let setup = Setup::new(&cluster, num_partitions);
     let dir = directory.map(|path| format!("state.dir={}", path.display()));
-    let sets: Vec<&str> = SETS.into_iter().chain(dir.as_deref()).collect();
+    let format_set = format!("input.format={format}");
+    let sets: Vec<&str> = SETS.into_iter().chain([&*format_set]).chain(dir.as_deref()).collect();
 
     let begun = Instant::now();
     let mut num_points = 0;
-    feed_while(&setup, || {
+    let live = || {
         for life in 0..num_kills {
             let end = End::draw(seed, life);
             let mut command = setup.command(&["run"], &sets);
@@ -121,7 +133,11 @@ fn crash_and_compare(num_partitions: i32, directory: Option<&Path>, num_kills: u
             }
             process.crash();
         }
-    });
+    };
+    match format {
+        "arrow" => feed_arrow_while(&setup, live),
+        _ => feed_while(&setup, live),
+    }
     let process = setup.start(&sets);
     wait_until_done(&setup, &process);
     let epoch_and_updates = (process.status()["epoch"].clone(), process.status()["updates"].clone());
@@ -129,6 +145,10 @@ fn crash_and_compare(num_partitions: i32, directory: Option<&Path>, num_kills: u
     let took = begun.elapsed();
 
     let Published { num_records, progress, state, expected } = assert_published_once(&setup, &sets);
+    if format == "arrow" {
+        let mut committed = progress.iter().flat_map(|progress| progress.positions.values());
+        assert!(committed.any(|position| position.row > 0), "no message was taken in part");
+    }
     let last = progress.last().unwrap();
     let bytes = match directory {
         Some(path) => Directory::new(path, &setup.group).read(last.snapshots[0]).unwrap(),
@@ -138,7 +158,7 @@ fn crash_and_compare(num_partitions: i32, directory: Option<&Path>, num_kills: u
     assert_eq!(saved.positions, last.positions, "it was saved where it stopped");
     assert_eq!(snapshot::hash(&saved), expected.hash, "the state is another one");
     println!(
-        "{num_partitions} partitions: {num_kills} kills in {took:.0?}, {num_points} of them at named points; {num_records} records, \
+        "{num_partitions} partitions of {format}: {num_kills} kills in {took:.0?}, {num_points} of them at named points; {num_records} records, \
          each scored once, {} runs of one partition, {} snapshots; epoch and updates {epoch_and_updates:?}; every column \
          and the state's hash {} as without a crash",
         written_order(&progress).num_runs(),
@@ -147,19 +167,33 @@ fn crash_and_compare(num_partitions: i32, directory: Option<&Path>, num_kills: u
     );
 }
 
+fn num_kills() -> u64 {
+    setting("TAILWATER_CRASH_KILLS", 9)
+}
+
 /// Promises 4 and 6.
 #[test]
 fn no_crash_changes_a_bit_of_what_is_published_from_one_partition() {
-    crash_and_compare(1, None, setting("TAILWATER_CRASH_KILLS", 9));
+    let num_kills = num_kills();
+    crash_and_compare(&Case { num_partitions: 1, directory: None, format: "json", num_kills });
 }
 
 #[test]
 fn no_crash_changes_a_bit_of_what_is_published_from_four_partitions() {
-    crash_and_compare(4, None, setting("TAILWATER_CRASH_KILLS", 9));
+    let num_kills = num_kills();
+    crash_and_compare(&Case { num_partitions: 4, directory: None, format: "json", num_kills });
 }
 
 #[test]
 fn no_crash_changes_a_bit_where_the_state_is_kept_in_a_directory() {
     let directory = tempfile::tempdir().unwrap();
-    crash_and_compare(2, Some(directory.path()), setting("TAILWATER_CRASH_KILLS", 9).div_ceil(2));
+    let (directory, num_kills) = (Some(directory.path()), num_kills().div_ceil(2));
+    crash_and_compare(&Case { num_partitions: 2, directory, format: "json", num_kills });
+}
+
+/// A crash leaves messages that were taken in part.
+#[test]
+fn no_crash_changes_a_bit_where_messages_hold_many_rows() {
+    let num_kills = num_kills().div_ceil(2);
+    crash_and_compare(&Case { num_partitions: 2, directory: None, format: "arrow", num_kills });
 }

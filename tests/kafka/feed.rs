@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{RecordBatch, UInt32Array},
+    compute::take_record_batch,
+    ipc::writer::StreamWriter,
+};
 use serde_json::Value;
 use tailwater::{
     flights,
@@ -25,10 +29,12 @@ use crate::{
 
 /// A flight in so many is spoilt, so that there are rejects too.
 const SPOILT: usize = 97;
-/// So many records come …
-const FEED_RECORDS: usize = 60;
-/// … so often.
-const FEED_INTERVAL: Duration = Duration::from_millis(30);
+/// Flights to an Arrow message: so many that a commit often finds one that is taken in part.
+const ROWS_PER_MESSAGE: usize = 200;
+/// How fast flights come.
+const FLIGHTS_PER_SECOND: f64 = 2000.0;
+/// So many come at a time, at least.
+const FLIGHTS_AT_A_TIME: usize = 60;
 
 /// Flights with the partition that each goes to.
 pub fn records(num_partitions: i32) -> impl Iterator<Item = Record> {
@@ -42,17 +48,59 @@ pub fn records(num_partitions: i32) -> impl Iterator<Item = Record> {
     })
 }
 
-/// Flights come as long as `act` takes, more than a thousand a second.
+/// Flights as Arrow messages, those of consecutive flights in different partitions: in the order of their times, each message
+/// is taken row by row in turn with others.
+pub fn arrow_records(num_partitions: i32) -> impl Iterator<Item = Record> {
+    let rows = ROWS_PER_MESSAGE * num_partitions as usize;
+    let messages = flights::batches(rows).unwrap().flat_map(move |batch| {
+        let batch = batch.unwrap();
+        (0..num_partitions).map(move |partition| {
+            let dealt = UInt32Array::from_iter_values(
+                (0..batch.num_rows() as u32).skip(partition as usize).step_by(num_partitions as usize),
+            );
+            let dealt = take_record_batch(&batch, &dealt).unwrap();
+            let mut writer = StreamWriter::try_new(Vec::new(), &dealt.schema()).unwrap();
+            writer.write(&dealt).unwrap();
+            (partition, writer.into_inner().unwrap())
+        })
+    });
+    messages.enumerate().map(|(index, (partition, message))| {
+        let is_spoilt = index % SPOILT == SPOILT - 1;
+        Record::new(partition, if is_spoilt { b"no stream".to_vec() } else { message })
+    })
+}
+
+/// Flights come as long as `act` takes.
 pub fn feed_while<T>(setup: &Setup<'_>, act: impl FnOnce() -> T) -> T {
-    let num_partitions = setup.cluster.num_partitions(&setup.input);
+    feed_records_while(setup, records(num_partitions(setup)), 1, act)
+}
+
+/// The same as Arrow messages.
+pub fn feed_arrow_while<T>(setup: &Setup<'_>, act: impl FnOnce() -> T) -> T {
+    feed_records_while(setup, arrow_records(num_partitions(setup)), ROWS_PER_MESSAGE, act)
+}
+
+fn num_partitions(setup: &Setup<'_>) -> i32 {
+    setup.cluster.num_partitions(&setup.input)
+}
+
+fn feed_records_while<T>(
+    setup: &Setup<'_>,
+    mut records: impl Iterator<Item = Record> + Send,
+    flights_per_record: usize,
+    act: impl FnOnce() -> T,
+) -> T {
+    // Arrow: a message for each partition.
+    let num_at_a_time = (FLIGHTS_AT_A_TIME / flights_per_record).max(num_partitions(setup) as usize);
+    let num_flights = num_at_a_time * flights_per_record;
+    let interval = Duration::from_secs_f64(num_flights as f64 / FLIGHTS_PER_SECOND);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let fed = scope.spawn(|| {
             let writer = setup.cluster.writer();
-            let mut records = records(num_partitions);
             while !stop.load(Ordering::Relaxed) {
-                writer.write(&setup.input, records.by_ref().take(FEED_RECORDS)).unwrap();
-                thread::sleep(FEED_INTERVAL);
+                writer.write(&setup.input, records.by_ref().take(num_at_a_time)).unwrap();
+                thread::sleep(interval);
             }
         });
         // An assertion that fails ends the feed too.
@@ -99,7 +147,12 @@ pub fn assert_published_once(setup: &Setup<'_>, sets: &[&str]) -> Published {
     let scores = rows(cluster, &setup.output);
     let rejected = rejected(cluster, &setup.rejected);
     let ends = cluster.committed(&setup.group, &setup.input);
-    let mut all: Vec<_> = places(&scores).into_iter().chain(rejected.iter().copied()).collect();
+    // Rows of one message follow each other. That none of them is there twice is what the last comparison says.
+    let mut scored = places(&scores);
+    if scores.column_by_name("row").is_some() {
+        scored.dedup();
+    }
+    let mut all: Vec<_> = scored.into_iter().chain(rejected.iter().copied()).collect();
     all.sort_unstable();
     let each_once = places_before(&ends);
     assert!(all == each_once, "not every record once: {} of {}", all.len(), each_once.len());
