@@ -6,7 +6,7 @@ use std::time::Duration;
 const MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Reads `"20ms"`, `"1h30m"` or `"7d"`: whole numbers, each with its unit (us, ms, s, m, h or d);
-/// `None` where the text is none, or a duration is zero or longer than a hundred years.
+/// `None` where the text is none, or a duration is zero or longer than a hundred years (36500d).
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;

@@ -229,7 +229,7 @@ pub(super) fn field() -> Kind<FieldPath> {
 /// A duration above zero.
 pub(super) fn duration() -> Kind<Duration> {
     Kind::plain(
-        "a duration above zero, in us, ms, s, m, h or d",
+        "a duration above zero and up to 36500d, in us, ms, s, m, h or d",
         |node| duration::parse(node.text()?),
         |&value| written(&duration::written(value)),
     )

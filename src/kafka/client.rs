@@ -83,7 +83,6 @@ pub fn creation_error(kafka: &config::Kafka, error: &KafkaError) -> String {
 pub struct Observed {
     /// High watermarks by partition, from the client's statistics.
     high_watermarks: Mutex<BTreeMap<i32, i64>>,
-    first_error: Mutex<Option<String>>,
     last_error: Mutex<Option<String>>,
 }
 
@@ -96,21 +95,13 @@ impl Observed {
 
     /// Takes note of an error.
     pub fn record_error(&self, error: impl Into<String>) {
-        let error = error.into();
-        lock(&self.first_error).get_or_insert_with(|| error.clone());
-        *lock(&self.last_error) = Some(error);
+        *lock(&self.last_error) = Some(error.into());
     }
 
     /// The last error since this was asked before.
     #[must_use]
     pub fn take_last_error(&self) -> Option<String> {
         lock(&self.last_error).take()
-    }
-
-    /// The first error that the client reported: the cause, where later ones only count brokers that are down.
-    #[must_use]
-    pub fn first_error(&self) -> Option<String> {
-        lock(&self.first_error).clone()
     }
 }
 

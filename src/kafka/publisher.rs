@@ -28,7 +28,7 @@ use super::{
     membership::{Lease, Membership},
     reader::remedy as read_remedy,
     topics,
-    transaction::{self, TransactionError},
+    transaction::{self, Topics, TransactionError},
 };
 use crate::{
     config::{Config, Guarantee},
@@ -465,7 +465,7 @@ impl<'a> Publisher<'a> {
         if self.is_transactional() && !self.is_open {
             self.producer
                 .begin_transaction()
-                .map_err(|error| transaction::classify(&error, &self.config.kafka.group))?;
+                .map_err(|error| transaction::classify(&error, &self.config.kafka.group, Topics::Written))?;
             self.is_open = true;
             crash::point("before_produce");
         }

@@ -40,6 +40,8 @@ const TICK: Duration = Duration::from_millis(20);
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often the input's partitions are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(60);
+/// How often it is looked whether anything but records follows a partition's last record.
+const POSITIONS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the broker may take to tell them.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -66,17 +68,14 @@ pub enum ReadError {
         /// librdkafka's reason.
         error: KafkaError,
     },
-    /// The committed offset is no longer in the topic.
+    /// What is next is no longer in the topic. The next term finds that too, and says what to do.
     #[error(
-        "the group's committed offset is out of the range of '{topic}': retention has removed input that was not \
-         scored, or the topic was made anew; set the offsets by hand, for instance kafka-consumer-groups.sh \
-         --group {group} --topic {topic} --reset-offsets --to-earliest --execute"
+        "the next record to read is out of the range of '{topic}': retention has removed input that was not scored, or the \
+         topic was made anew"
     )]
     OffsetOutOfRange {
         /// The input topic.
         topic: String,
-        /// The consumer group.
-        group: String,
     },
     /// The broker refuses the membership in the group.
     #[error(transparent)]
@@ -120,13 +119,20 @@ pub struct Reader {
     consumer: BaseConsumer<Context>,
     decoder: Decoder,
     topic: String,
-    group: String,
     backlog: Arc<Backlog>,
     observed: Arc<Observed>,
     passing: Passing,
     paused: BTreeSet<i32>,
-    /// When each partition was last heard of, `None` while it is known to have no more data.
-    awaited: BTreeMap<i32, Option<Instant>>,
+    partitions: BTreeMap<i32, Partition>,
+}
+
+/// What is known of a partition.
+#[derive(Debug, Clone, Copy)]
+struct Partition {
+    /// When it was last heard of; `None` while it is known to have no more data.
+    heard: Option<Instant>,
+    /// The offset before which everything was handed on.
+    read_until: i64,
 }
 
 impl ConsumerContext for Context {}
@@ -168,12 +174,14 @@ impl Reader {
             consumer,
             decoder: Decoder::new(config),
             topic: config.input.topic.clone(),
-            group: config.kafka.group.clone(),
             backlog,
             observed,
             passing: Passing::default(),
             paused: BTreeSet::new(),
-            awaited: from.keys().map(|&partition| (partition, Some(now))).collect(),
+            partitions: from
+                .iter()
+                .map(|(&partition, &read_until)| (partition, Partition { heard: Some(now), read_until }))
+                .collect(),
         })
     }
 
@@ -198,6 +206,7 @@ impl Reader {
         let mut records = Vec::new();
         let mut next_tick = Instant::now();
         let mut next_count = Instant::now() + COUNT_INTERVAL;
+        let mut next_positions = Instant::now() + POSITIONS_INTERVAL;
         while !stop() {
             if Instant::now() >= next_count {
                 if self.has_new_partitions() {
@@ -209,6 +218,10 @@ impl Reader {
                 membership.poll(Duration::ZERO)?;
                 self.pause_and_resume()?;
                 self.excuse_silent_partitions(&mut chunk);
+                if Instant::now() >= next_positions {
+                    self.pass_what_is_no_record(&mut chunk);
+                    next_positions = Instant::now() + POSITIONS_INTERVAL;
+                }
                 tick(self.paused.len());
                 next_tick = Instant::now() + TICK;
             }
@@ -221,7 +234,8 @@ impl Reader {
                     self.decoder.decode(&borrow(&message), &mut records);
                     chunk.decode += begun.elapsed();
                     self.backlog.add(partition, records.len(), num_bytes(&message));
-                    self.awaited.insert(partition, Some(begun));
+                    let read_until = message.offset() + 1;
+                    self.partitions.insert(partition, Partition { heard: Some(begun), read_until });
                     if self.backlog.is_full(partition) {
                         next_tick = begun; // it pauses now: thousands more would come within a tick
                     }
@@ -229,7 +243,9 @@ impl Reader {
                     false
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    self.awaited.insert(partition, None);
+                    if let Some(partition) = self.partitions.get_mut(&partition) {
+                        partition.heard = None;
+                    }
                     chunk.inputs.push(Input::Ended(partition));
                     false
                 }
@@ -247,7 +263,10 @@ impl Reader {
                 if begun.elapsed() > TICK {
                     // Nobody listened meanwhile: silence says nothing.
                     let now = Instant::now();
-                    self.awaited.values_mut().flatten().for_each(|since| *since = now);
+                    self.partitions
+                        .values_mut()
+                        .filter_map(|p| p.heard.as_mut())
+                        .for_each(|heard| *heard = now);
                 }
             }
         }
@@ -261,7 +280,7 @@ impl Reader {
             return false;
         };
         let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
-        let has_new = count > self.awaited.len();
+        let has_new = count > self.partitions.len();
         if has_new {
             tracing::warn!(partitions = count, "the input has new partitions; taking them in");
         }
@@ -278,7 +297,7 @@ impl Reader {
             list
         };
         let (paused, reading): (Vec<i32>, Vec<i32>) =
-            self.awaited.keys().partition(|p| self.paused.contains(p));
+            self.partitions.keys().partition(|p| self.paused.contains(p));
         let resume: Vec<i32> = paused.into_iter().filter(|&p| self.backlog.has_room(p)).collect();
         let pause: Vec<i32> = reading.into_iter().filter(|&p| self.backlog.is_full(p)).collect();
         let read_error = |error| ReadError::Read { topic: self.topic.clone(), error };
@@ -289,7 +308,11 @@ impl Reader {
             self.consumer.pause(&list(&pause)).map_err(read_error)?;
         }
         // From now on word of them is expected again.
-        self.awaited.extend(resume.iter().map(|&p| (p, Some(Instant::now()))));
+        for (partition, Partition { heard, .. }) in &mut self.partitions {
+            if resume.contains(partition) {
+                *heard = Some(Instant::now());
+            }
+        }
         self.paused.retain(|p| !resume.contains(p));
         self.paused.extend(pause);
         Ok(())
@@ -298,22 +321,36 @@ impl Reader {
     /// A partition that was silent for long no longer holds up the others.
     fn excuse_silent_partitions(&mut self, chunk: &mut Chunk) {
         let now = Instant::now();
-        for (&partition, awaited) in &mut self.awaited {
-            let silent = awaited.is_some_and(|since| now.duration_since(since) > SILENCE);
+        for (&partition, Partition { heard, .. }) in &mut self.partitions {
+            let silent = heard.is_some_and(|at| now.duration_since(at) > SILENCE);
             if silent && !self.paused.contains(&partition) {
                 tracing::warn!(partition, "no word of this partition; the others go on without it meanwhile");
-                *awaited = None;
+                *heard = None;
                 chunk.inputs.push(Input::Silent(partition));
+            }
+        }
+    }
+
+    /// A transaction's markers, and records that were taken back, have offsets too and are never shown.
+    fn pass_what_is_no_record(&mut self, chunk: &mut Chunk) {
+        let Ok(positions) = self.consumer.position() else { return };
+        for element in positions.elements_for_topic(&self.topic) {
+            if let Offset::Offset(offset) = element.offset()
+                && let Some(partition) = self.partitions.get_mut(&element.partition())
+                && offset > partition.read_until
+            {
+                partition.read_until = offset;
+                chunk.inputs.push(Input::ReadUntil { partition: element.partition(), offset });
             }
         }
     }
 
     /// Whether reading can go on after this error: librdkafka tries on by itself after most.
     fn check(&self, error: KafkaError) -> Result<(), ReadError> {
-        let (topic, group) = (self.topic.clone(), self.group.clone());
+        let topic = self.topic.clone();
         match super::code(&error) {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                Err(ReadError::OffsetOutOfRange { topic, group })
+                Err(ReadError::OffsetOutOfRange { topic })
             }
             Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition) => {
                 Err(ReadError::Read { topic, error })

@@ -26,8 +26,23 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// have taken over.
 const COMMIT_TRY: Duration = Duration::from_secs(1);
 
-const WRITE_REMEDY: &str = "; give the principal the right to WRITE to the topics that are written";
-const READ_REMEDY: &str = "; give the principal the right to READ it";
+/// Which topics a call is about, and so which right is missing when it is refused.
+#[derive(Debug, Clone, Copy)]
+pub enum Topics {
+    /// Those that are written.
+    Written,
+    /// The one whose offsets are committed.
+    Read,
+}
+
+impl Topics {
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Written => "give the principal the right to WRITE to the topics that are written",
+            Self::Read => "give the principal the right to READ it",
+        }
+    }
+}
 
 /// Why a transaction was not committed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +76,7 @@ pub fn init<C: ProducerContext>(
             Err(KafkaError::Transaction(error)) if error.is_retriable() => {
                 tracing::debug!(%error, "getting ready for transactions");
             }
-            Err(error) => return Err(classify(&error, transactional_id)),
+            Err(error) => return Err(classify(&error, transactional_id, Topics::Written)),
         }
     }
     Ok(false)
@@ -80,13 +95,9 @@ pub fn commit<C: ProducerContext>(
 ) -> Result<(), TransactionError> {
     crash::point("after_produce_before_offsets");
     let send_offsets = || producer.send_offsets_to_transaction(offsets, group, COMMIT_TRY);
-    call(transactional_id, give_up, send_offsets).map_err(|error| match error {
-        // A topic that is named here is one whose offsets are committed.
-        TransactionError::Final(told) => TransactionError::Final(told.replace(WRITE_REMEDY, READ_REMEDY)),
-        other => other,
-    })?;
+    call(transactional_id, Topics::Read, give_up, send_offsets)?;
     crash::point("after_offsets_before_commit");
-    call(transactional_id, give_up, || producer.commit_transaction(COMMIT_TRY))?;
+    call(transactional_id, Topics::Written, give_up, || producer.commit_transaction(COMMIT_TRY))?;
     crash::point("after_commit");
     Ok(())
 }
@@ -113,15 +124,16 @@ pub fn trouble<C: ProducerContext>(
 ) -> Option<TransactionError> {
     match producer.begin_transaction() {
         Err(KafkaError::Transaction(error)) if error.is_fatal() || error.txn_requires_abort() => {
-            Some(classify(&KafkaError::Transaction(error), transactional_id))
+            Some(classify(&KafkaError::Transaction(error), transactional_id, Topics::Written))
         }
         _ => None,
     }
 }
 
 /// Makes a call until it is through or fails for good.
-pub fn call(
+fn call(
     transactional_id: &str,
+    topics: Topics,
     give_up: &dyn Fn() -> bool,
     mut make: impl FnMut() -> KafkaResult<()>,
 ) -> Result<(), TransactionError> {
@@ -135,14 +147,14 @@ pub fn call(
                 tracing::debug!(%error, "a call on the transaction is made again");
                 thread::sleep(PAUSE);
             }
-            Err(error) => return Err(classify(&error, transactional_id)),
+            Err(error) => return Err(classify(&error, transactional_id, topics)),
         }
     }
 }
 
 /// What an error of a transaction means that can't be tried again.
 #[must_use]
-pub fn classify(error: &KafkaError, transactional_id: &str) -> TransactionError {
+pub fn classify(error: &KafkaError, transactional_id: &str, topics: Topics) -> TransactionError {
     use RDKafkaErrorCode::{
         ClusterAuthorizationFailed, Fenced, GroupAuthorizationFailed, InvalidTransactionTimeout,
         ProducerFenced, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
@@ -160,7 +172,7 @@ pub fn classify(error: &KafkaError, transactional_id: &str) -> TransactionError 
         Some(InvalidTransactionTimeout) => TransactionError::Final(format!(
             "the brokers refuse delivery.timeout: {text}; it is above their transaction.max.timeout.ms"
         )),
-        Some(TopicAuthorizationFailed) => TransactionError::Final(format!("{text}{WRITE_REMEDY}")),
+        Some(TopicAuthorizationFailed) => TransactionError::Final(format!("{text}; {}", topics.remedy())),
         Some(GroupAuthorizationFailed) => TransactionError::Final(format!(
             "{text}; give the principal the right to READ the group '{transactional_id}' (kafka.group)"
         )),

@@ -53,6 +53,14 @@ pub enum Input {
     Ended(i32),
     /// A partition has not answered for long, and is not to be waited for.
     Silent(i32),
+    /// A partition was read up to this offset: what follows its last record are a transaction's markers, or records that
+    /// were taken back.
+    ReadUntil {
+        /// The partition.
+        partition: i32,
+        /// The next offset to read.
+        offset: i64,
+    },
 }
 
 /// A record was taken.
@@ -285,6 +293,7 @@ impl Operator {
             Input::Record(record) => self.queues.push(record),
             Input::Ended(partition) => self.queues.set_ended(partition),
             Input::Silent(partition) => self.queues.set_silent(partition),
+            Input::ReadUntil { partition, offset } => self.queues.set_read_until(partition, offset),
         }
     }
 
@@ -325,10 +334,25 @@ impl Operator {
                 return Some(Taken { partition, is_replayed: true });
             }
         }
-        let record = self.queues.take()?;
+        let Some(record) = self.queues.take() else {
+            self.pass_what_is_no_record();
+            return None;
+        };
         let partition = record.partition();
         self.on_record(record, actions);
         Some(Taken { partition, is_replayed: false })
+    }
+
+    /// Where nothing is left to take, the place moves past what is no record: a group would lag behind for ever, and
+    /// what retention removes there would seem to be records that were lost.
+    fn pass_what_is_no_record(&mut self) {
+        for (partition, offset) in self.queues.read_to_the_end() {
+            let next = Position::at(offset);
+            if self.positions.get(&partition).is_some_and(|&at| at < next) {
+                self.positions.insert(partition, next);
+                self.order.push(partition, next);
+            }
+        }
     }
 
     fn on_record(&mut self, record: Record, actions: &mut Vec<Action>) {

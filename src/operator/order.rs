@@ -24,6 +24,8 @@ pub struct Queues {
 struct Queue {
     records: VecDeque<Record>,
     news: News,
+    /// Every record before this offset was read.
+    read_until: i64,
 }
 
 /// What was last heard of a partition after its last record.
@@ -60,6 +62,17 @@ impl Queues {
     /// The partition is not to be waited for.
     pub fn set_silent(&mut self, partition: i32) {
         self.partitions.entry(partition).or_default().news = News::Silent;
+    }
+
+    /// The partition was read up to this offset, before which there is no record but those that were pushed.
+    pub fn set_read_until(&mut self, partition: i32, offset: i64) {
+        self.partitions.entry(partition).or_default().read_until = offset;
+    }
+
+    /// Up to where each partition was read of which nothing is left to take.
+    pub fn read_to_the_end(&self) -> impl Iterator<Item = (i32, i64)> {
+        let empty = self.partitions.iter().filter(|(_, queue)| queue.records.is_empty());
+        empty.map(|(&partition, queue)| (partition, queue.read_until))
     }
 
     /// The partitions.

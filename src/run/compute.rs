@@ -242,9 +242,11 @@ impl<'a> Compute<'a> {
             return Ok(()); // nothing was done yet that was not done before
         }
         let now = Instant::now();
-        self.is_unsaved |= self.was_lost.swap(false, Ordering::Relaxed);
+        // A place may move without a record.
+        let has_moved = self.operator.num_runs() > 0;
+        self.is_unsaved |= self.was_lost.swap(false, Ordering::Relaxed) | has_moved;
         let saves = self.is_unsaved && (is_last || now >= self.next_save || self.num_runs > MAX_RUNS);
-        if !self.outputs.is_uncommitted() && !saves {
+        if !self.outputs.is_uncommitted() && !has_moved && !saves {
             return Ok(());
         }
         let order = self.operator.take_order();

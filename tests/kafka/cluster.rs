@@ -194,6 +194,29 @@ impl Cluster {
         self.writer().write(topic, records)
     }
 
+    /// Appends records in one transaction, which is committed or taken back.
+    pub fn produce_in_transaction(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = Record>,
+        is_committed: bool,
+    ) {
+        let producer: BaseProducer<Deliveries> = self
+            .config()
+            .set("transactional.id", unique("transaction"))
+            .create_with_context(Deliveries::default())
+            .expect("a producer");
+        producer.init_transactions(PATIENCE).unwrap();
+        producer.begin_transaction().unwrap();
+        let writer = Writer(producer);
+        writer.write(topic, records).unwrap();
+        if is_committed {
+            writer.0.commit_transaction(PATIENCE).unwrap();
+        } else {
+            writer.0.abort_transaction(PATIENCE).unwrap();
+        }
+    }
+
     /// Writes again and again.
     pub fn writer(&self) -> Writer {
         let producer = self

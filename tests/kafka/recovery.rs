@@ -166,6 +166,25 @@ fn input_that_retention_has_removed_unscored_stops_the_start_with_the_remedy() {
     assert_eq!(rows(&cluster, &setup.output).num_rows(), NUM_FLIGHTS + 4_000);
 }
 
+/// What writes the input may use transactions too. Their markers, and what they took back, have offsets and are no records.
+#[test]
+fn an_input_of_transactions_leaves_no_lag_and_when_it_has_expired_nothing_was_lost() {
+    let cluster = Cluster::connect();
+    let setup = Setup::new(&cluster, 1);
+    cluster.produce_in_transaction(&setup.input, flights(0..5_000), true);
+    cluster.produce_in_transaction(&setup.input, flights(0..100), false);
+    // 5,000 flights, a marker, 100 that were taken back, and another marker.
+    let end = 5_102;
+    run(&setup, &SETS, end);
+    assert_eq!(cluster.ends(&setup.input)[&0], end as i64);
+    cluster.delete_records(&setup.input, 0, end as i64);
+    cluster.produce_in_transaction(&setup.input, flights(5_000..6_000), true);
+    run(&setup, &SETS, end + 1_000 + 1);
+    let mut expected = first_places(5_000);
+    expected.extend((end..end + 1_000).map(|offset| (0, offset as i64)));
+    assert!(places(&rows(&cluster, &setup.output)) == expected);
+}
+
 #[test]
 fn events_that_wait_and_are_gone_from_the_input_do_not_stop_the_start() {
     let cluster = Cluster::connect();
