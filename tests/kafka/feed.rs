@@ -31,7 +31,7 @@ use crate::{
 const SPOILT: usize = 97;
 /// Flights to an Arrow message: so many that a commit often finds one that is taken in part.
 const ROWS_PER_MESSAGE: usize = 200;
-/// How fast flights come.
+/// How fast flights come, at most.
 const FLIGHTS_PER_SECOND: f64 = 2000.0;
 /// So many come at a time, at least.
 const FLIGHTS_AT_A_TIME: usize = 60;
