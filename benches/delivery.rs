@@ -16,7 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
 use tailwater::flights;
 
 #[path = "../tests/kafka/broker.rs"]
@@ -29,6 +28,8 @@ mod process;
 mod proxy;
 #[path = "../tests/kafka/wire.rs"]
 mod wire;
+#[path = "../tests/kafka/years.rs"]
+mod years;
 
 use broker::{Broker, Options};
 use cluster::{Cluster, Record};
@@ -100,24 +101,33 @@ fn rate(cluster: &Cluster, input: &str, guarantee: &str) -> f64 {
 fn soak(cluster: &Cluster, minutes: u64) {
     const AHEAD: u64 = 200_000;
     let bounded = [("retention.bytes", "200000000"), ("segment.bytes", "20000000")];
-    let input = cluster.create_topic_with("flights", 1, &bounded);
+    // Some eight years go by in a minute; their records have their own times, which is what the future is judged by.
+    let forever = i64::MAX.to_string();
+    let timeless = [
+        ("message.timestamp.after.max.ms", forever.as_str()),
+        ("segment.ms", forever.as_str()),
+        ("retention.ms", "-1"),
+    ];
+    let input = cluster.create_topic_with("flights", 1, &[&bounded[..], &timeless].concat());
     let setup = Setup {
         output: cluster.create_topic_with("risk", 1, &bounded),
         outcomes: cluster.create_topic_with("outcomes", 1, &bounded),
         ..Setup::on_input(cluster, &input)
     };
-    let process = setup.start(&["input.max_ahead=36500d"]);
+    let process = setup.start(&[]);
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         scope.spawn(|| {
-            let years = (0..).flat_map(year);
-            let mut chunks = years.map(|flight| Record::new(0, flight));
+            let mut records = years::endless().map(|flight| {
+                let departed_at_ms = 1000 * flight["departed_at"].as_i64().unwrap();
+                Record::new(0, serde_json::to_vec(&flight).unwrap()).with_timestamp_ms(departed_at_ms)
+            });
             while !stop.load(Ordering::Relaxed) {
                 if sent.load(Ordering::Relaxed) > process.num_scored() + AHEAD {
                     thread::sleep(Duration::from_millis(20));
                     continue;
                 }
-                cluster.produce(&input, chunks.by_ref().take(50_000));
+                cluster.produce(&input, records.by_ref().take(50_000));
                 sent.fetch_add(50_000, Ordering::Relaxed);
             }
         });
@@ -143,18 +153,6 @@ fn soak(cluster: &Cluster, minutes: u64) {
         stop.store(true, Ordering::Relaxed);
     });
     process.stop();
-}
-
-/// All flights, as if they were those of a year of 366 days, counted from 1970: some eighty years go by in ten minutes.
-fn year(year: i64) -> impl Iterator<Item = Vec<u8>> {
-    let moved_by_s = (year - (2013 - 1970)) * 366 * 86_400 + 60 * 86_400;
-    flights::json_records().unwrap().map(move |flight| {
-        let mut flight: Value = serde_json::from_slice(&flight.unwrap()).unwrap();
-        for field in ["departed_at", "arrived_at"] {
-            flight[field] = (flight[field].as_i64().unwrap() + moved_by_s).into();
-        }
-        serde_json::to_vec(&flight).unwrap()
-    })
 }
 
 fn resident_mib(pid: u32) -> f64 {

@@ -40,8 +40,6 @@ const TICK: Duration = Duration::from_millis(20);
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often the input's partitions are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(60);
-/// How often it is looked whether anything but records follows a partition's last record.
-const POSITIONS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the broker may take to tell them.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -70,7 +68,7 @@ pub enum ReadError {
     },
     /// What is next is no longer in the topic. The next term finds that too, and says what to do.
     #[error(
-        "the next record to read is out of the range of '{topic}': retention has removed input that was not scored, or the \
+        "the next record to read is out of the range of '{topic}': retention has removed input that was not read, or the \
          topic was made anew"
     )]
     OffsetOutOfRange {
@@ -124,6 +122,8 @@ pub struct Reader {
     passing: Passing,
     paused: BTreeSet<i32>,
     partitions: BTreeMap<i32, Partition>,
+    /// A partition was read to its end since its place was looked at.
+    has_news: bool,
 }
 
 /// What is known of a partition.
@@ -182,6 +182,7 @@ impl Reader {
                 .iter()
                 .map(|(&partition, &read_until)| (partition, Partition { heard: Some(now), read_until }))
                 .collect(),
+            has_news: false,
         })
     }
 
@@ -206,7 +207,6 @@ impl Reader {
         let mut records = Vec::new();
         let mut next_tick = Instant::now();
         let mut next_count = Instant::now() + COUNT_INTERVAL;
-        let mut next_positions = Instant::now() + POSITIONS_INTERVAL;
         while !stop() {
             if Instant::now() >= next_count {
                 if self.has_new_partitions() {
@@ -217,11 +217,10 @@ impl Reader {
             if Instant::now() >= next_tick {
                 membership.poll(Duration::ZERO)?;
                 self.pause_and_resume()?;
-                self.excuse_silent_partitions(&mut chunk);
-                if Instant::now() >= next_positions {
+                if std::mem::take(&mut self.has_news) {
                     self.pass_what_is_no_record(&mut chunk);
-                    next_positions = Instant::now() + POSITIONS_INTERVAL;
                 }
+                self.excuse_silent_partitions(&mut chunk);
                 tick(self.paused.len());
                 next_tick = Instant::now() + TICK;
             }
@@ -247,6 +246,7 @@ impl Reader {
                         partition.heard = None;
                     }
                     chunk.inputs.push(Input::Ended(partition));
+                    self.has_news = true;
                     false
                 }
                 Some(Err(error)) => {
@@ -321,9 +321,13 @@ impl Reader {
     /// A partition that was silent for long no longer holds up the others.
     fn excuse_silent_partitions(&mut self, chunk: &mut Chunk) {
         let now = Instant::now();
+        let is_silent = |heard: Option<Instant>| heard.is_some_and(|at| now.duration_since(at) > SILENCE);
+        if self.partitions.iter().any(|(p, known)| is_silent(known.heard) && !self.paused.contains(p)) {
+            // It may have nothing but transactions that were taken back.
+            self.pass_what_is_no_record(chunk);
+        }
         for (&partition, Partition { heard, .. }) in &mut self.partitions {
-            let silent = heard.is_some_and(|at| now.duration_since(at) > SILENCE);
-            if silent && !self.paused.contains(&partition) {
+            if is_silent(*heard) && !self.paused.contains(&partition) {
                 tracing::warn!(partition, "no word of this partition; the others go on without it meanwhile");
                 *heard = None;
                 chunk.inputs.push(Input::Silent(partition));
@@ -331,7 +335,8 @@ impl Reader {
         }
     }
 
-    /// A transaction's markers, and records that were taken back, have offsets too and are never shown.
+    /// A transaction's markers, and records that were taken back, have offsets too and are never shown. Those that come while
+    /// no process runs, and expire before one does, can't be told from records that were lost.
     fn pass_what_is_no_record(&mut self, chunk: &mut Chunk) {
         let Ok(positions) = self.consumer.position() else { return };
         for element in positions.elements_for_topic(&self.topic) {
@@ -340,6 +345,7 @@ impl Reader {
                 && offset > partition.read_until
             {
                 partition.read_until = offset;
+                partition.heard = partition.heard.map(|_| Instant::now());
                 chunk.inputs.push(Input::ReadUntil { partition: element.partition(), offset });
             }
         }

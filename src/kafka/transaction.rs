@@ -42,6 +42,13 @@ impl Topics {
             Self::Read => "give the principal the right to READ it",
         }
     }
+
+    fn missing_remedy(self) -> &'static str {
+        match self {
+            Self::Written => "make the topic: tailwater check --create does",
+            Self::Read => "make input.topic anew, or correct its name",
+        }
+    }
 }
 
 /// Why a transaction was not committed.
@@ -177,7 +184,7 @@ pub fn classify(error: &KafkaError, transactional_id: &str, topics: Topics) -> T
             "{text}; give the principal the right to READ the group '{transactional_id}' (kafka.group)"
         )),
         Some(UnknownTopicOrPartition) => {
-            TransactionError::Final(format!("{text}; make the topic: tailwater check --create does"))
+            TransactionError::Final(format!("{text}; {}", topics.missing_remedy()))
         }
         _ => match error {
             KafkaError::Transaction(error) if error.is_fatal() => {

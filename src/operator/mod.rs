@@ -312,7 +312,7 @@ impl Operator {
                 Next::Wait => return None,
                 Next::Done(reached) => {
                     self.restoring = None;
-                    // Further than the last record, where a compacted topic has lost what came after it.
+                    // Further than the last record, where what came after it was none, or is lost to compaction.
                     for (partition, until) in reached {
                         let position = self.positions.entry(partition).or_insert(until);
                         *position = (*position).max(until);
@@ -346,7 +346,7 @@ impl Operator {
     /// Where nothing is left to take, the place moves past what is no record: a group would lag behind for ever, and
     /// what retention removes there would seem to be records that were lost.
     fn pass_what_is_no_record(&mut self) {
-        for (partition, offset) in self.queues.read_to_the_end() {
+        for (partition, offset) in self.queues.emptied() {
             let next = Position::at(offset);
             if self.positions.get(&partition).is_some_and(|&at| at < next) {
                 self.positions.insert(partition, next);

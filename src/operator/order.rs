@@ -24,7 +24,7 @@ pub struct Queues {
 struct Queue {
     records: VecDeque<Record>,
     news: News,
-    /// Every record before this offset was read.
+    /// The offset before which nothing else is to come; that of the last record aside.
     read_until: i64,
 }
 
@@ -70,7 +70,7 @@ impl Queues {
     }
 
     /// Up to where each partition was read of which nothing is left to take.
-    pub fn read_to_the_end(&self) -> impl Iterator<Item = (i32, i64)> {
+    pub fn emptied(&self) -> impl Iterator<Item = (i32, i64)> {
         let empty = self.partitions.iter().filter(|(_, queue)| queue.records.is_empty());
         empty.map(|(&partition, queue)| (partition, queue.read_until))
     }
@@ -136,25 +136,26 @@ impl Rank {
     }
 }
 
-/// Records that were taken from one partition without one of another between them.
+/// Records that were taken from one partition without one of another between them, and what was passed there that is no
+/// record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     /// The partition.
     pub partition: i32,
-    /// The place after the run's last record.
+    /// The place after it.
     pub until: Position,
 }
 
 /// The order in which records were taken, oldest first.
 ///
 /// A run says where it ends rather than how many records it has, so that records which a compacted topic has lost
-/// meanwhile shift nothing.
+/// meanwhile shift nothing, and so that it may end after a transaction's marker.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "Vec<u8>", try_from = "Vec<u8>")]
 pub struct Order(Vec<Run>);
 
 impl Order {
-    /// A record of this partition was taken, after which its place is `until`.
+    /// The place in this partition has moved to `until`.
     pub fn push(&mut self, partition: i32, until: Position) {
         match self.0.last_mut() {
             Some(last) if last.partition == partition => last.until = until,

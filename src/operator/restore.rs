@@ -139,7 +139,7 @@ impl Restoring {
                 Some(at) if at < until => {
                     return queues.take_from(partition).map_or(Next::Wait, Next::Take);
                 }
-                // What the run took last is gone: a compacted topic forgets.
+                // What the run took last is gone, since a compacted topic forgets, or was no record.
                 Some(_) => self.runs.pop_front(),
                 None if queues.has_ended(partition) => self.runs.pop_front(),
                 None => return Next::Wait,

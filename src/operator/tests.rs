@@ -528,11 +528,11 @@ fn a_message_that_was_half_taken_is_gone_on_with_at_its_next_row() {
 #[test]
 fn what_is_no_record_is_passed_once_all_before_it_is_taken_and_again_by_who_follows() {
     let config = config(&[]);
-    let records: Vec<Record> = (0..100).map(|i| Record::Event(event(i, None))).collect();
+    let records = |offsets: std::ops::Range<i64>| offsets.map(|i| Record::Event(event(i, None)));
     let mut operator = operator(&config, &[0, 1]);
     let saved = operator.saved();
     operator.push(Input::ReadUntil { partition: 1, offset: 7 });
-    records.iter().cloned().for_each(|record| operator.push(Input::Record(record)));
+    records(0..100).for_each(|record| operator.push(Input::Record(record)));
     operator.push(Input::ReadUntil { partition: 0, offset: 101 });
     let positions = |at| Positions::from([(0, Position::at(at)), (1, Position::at(7))]);
     // Partition 1 may have something earlier.
@@ -546,12 +546,17 @@ fn what_is_no_record_is_passed_once_all_before_it_is_taken_and_again_by_who_foll
     assert!(operator.take(&mut Vec::new()).is_none());
     assert_eq!(*operator.positions(), positions(101));
     assert_eq!(operator.num_runs(), 2, "each partition's place has moved");
+    records(101..120).for_each(|record| operator.push(Input::Record(record)));
+    while operator.take(&mut Vec::new()).is_some() {}
+    assert_eq!(*operator.positions(), positions(120));
 
-    let order = operator.take_order();
+    let order: Vec<u8> = operator.take_order().into();
+    let order = Order::try_from(order).unwrap();
     let density = density::build(&config.model, 1);
     let mut follower = Operator::restore(&config, density, saved, Positions::new(), &order).unwrap();
-    records.into_iter().for_each(|record| follower.push(Input::Record(record)));
-    [0, 1].into_iter().for_each(|partition| follower.push(Input::Ended(partition)));
+    let all = records(0..100).chain(records(101..120));
+    all.for_each(|record| follower.push(Input::Record(record)));
+    follower.push(Input::Ended(1));
     while follower.take(&mut Vec::new()).is_some() {}
     assert_eq!(follower.saved(), operator.saved());
 }

@@ -47,7 +47,7 @@ pub struct Compute<'a> {
     next_commit: Instant,
     save_every: Duration,
     next_save: Instant,
-    /// Something was taken since the state was last saved, or it was never saved.
+    /// A place has moved since the state was last saved, or it was never saved.
     is_unsaved: bool,
     /// The publisher sets it when a snapshot could not be kept.
     was_lost: Arc<AtomicBool>,
@@ -170,7 +170,6 @@ impl<'a> Compute<'a> {
                 self.replayed();
             } else {
                 self.end_restore();
-                self.is_unsaved = true;
                 self.monitor.operated(&self.actions, operated - begun);
                 for action in &self.actions {
                     self.outputs.put(action)?;
@@ -242,7 +241,7 @@ impl<'a> Compute<'a> {
             return Ok(()); // nothing was done yet that was not done before
         }
         let now = Instant::now();
-        // A place may move without a record.
+        // With a record or past what is none.
         let has_moved = self.operator.num_runs() > 0;
         self.is_unsaved |= self.was_lost.swap(false, Ordering::Relaxed) | has_moved;
         let saves = self.is_unsaved && (is_last || now >= self.next_save || self.num_runs > MAX_RUNS);

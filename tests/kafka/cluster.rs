@@ -201,33 +201,29 @@ impl Cluster {
         records: impl IntoIterator<Item = Record>,
         is_committed: bool,
     ) {
-        let producer: BaseProducer<Deliveries> = self
-            .config()
-            .set("transactional.id", unique("transaction"))
-            .create_with_context(Deliveries::default())
-            .expect("a producer");
-        producer.init_transactions(PATIENCE).unwrap();
-        producer.begin_transaction().unwrap();
-        let writer = Writer(producer);
-        writer.write(topic, records).unwrap();
-        if is_committed {
-            writer.0.commit_transaction(PATIENCE).unwrap();
-        } else {
-            writer.0.abort_transaction(PATIENCE).unwrap();
-        }
+        self.transactional_writer().write_in_transaction(topic, records, is_committed);
     }
 
     /// Writes again and again.
     pub fn writer(&self) -> Writer {
-        let producer = self
-            .config()
+        Writer(Self::producer(&mut self.config()))
+    }
+
+    /// The same, in transactions.
+    pub fn transactional_writer(&self) -> Writer {
+        let producer = Self::producer(self.config().set("transactional.id", unique("transaction")));
+        producer.init_transactions(PATIENCE).expect("an answer from the broker");
+        Writer(producer)
+    }
+
+    fn producer(config: &mut ClientConfig) -> BaseProducer<Deliveries> {
+        config
             .set("enable.idempotence", "true") // keeps the order over retries
             .set("linger.ms", "5")
             .set("message.max.bytes", "100000000") // the topic's limit is the one that counts
             .set("message.timeout.ms", PATIENCE.as_millis().to_string())
             .create_with_context(Deliveries::default())
-            .expect("a producer");
-        Writer(producer)
+            .expect("a producer")
     }
 
     /// All committed records of a topic up to its ends as they are now (an open transaction's are not), by partition
@@ -452,6 +448,22 @@ fn index(partition: i32) -> usize {
 pub struct Writer(BaseProducer<Deliveries>);
 
 impl Writer {
+    /// Appends records in one transaction, which is committed or taken back.
+    pub fn write_in_transaction(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = Record>,
+        is_committed: bool,
+    ) {
+        self.0.begin_transaction().unwrap();
+        self.write(topic, records).unwrap();
+        let ended = match is_committed {
+            true => self.0.commit_transaction(PATIENCE),
+            false => self.0.abort_transaction(PATIENCE),
+        };
+        ended.unwrap();
+    }
+
     /// Appends records and waits until the broker has answered all of them; the first error of any.
     pub fn write(
         &self,

@@ -12,13 +12,13 @@ use std::{
 use tailwater::{
     crash,
     model::noise::Draws,
-    state::{Snapshot, directory::Directory, snapshot},
+    state::{Progress, Snapshot, directory::Directory, snapshot},
 };
 
 use crate::{
     broker::{Broker, Options},
     cluster::{Cluster, PATIENCE},
-    feed::{Published, assert_published_once, feed_arrow_while, feed_while, wait_until_done},
+    feed::{Feed, Published, assert_published_once, feed_while, wait_until_done},
     process::{Process, Setup, setting},
     uncrashed::written_order,
 };
@@ -97,14 +97,13 @@ struct Case<'a> {
     num_partitions: i32,
     /// Where the state is kept, if not in its topic.
     directory: Option<&'a Path>,
-    /// The input's.
-    format: &'static str,
+    feed: Feed,
     num_kills: u64,
 }
 
 /// Crashes a process so often, and compares what it published with what should have been.
 fn crash_and_compare(case: &Case<'_>) {
-    let &Case { num_partitions, directory, format, num_kills } = case;
+    let &Case { num_partitions, directory, feed, num_kills } = case;
     let seed = setting("TAILWATER_CRASH_SEED", 1);
     let broker = Broker::start(&Options {
         properties: &[("group.min.session.timeout.ms", "500")],
@@ -113,14 +112,18 @@ fn crash_and_compare(case: &Case<'_>) {
     let cluster = Cluster::at(broker.brokers());
     let setup = Setup::new(&cluster, num_partitions);
     let dir = directory.map(|path| format!("state.dir={}", path.display()));
-    let format_set = format!("input.format={format}");
-    let sets: Vec<&str> = SETS.into_iter().chain([&*format_set]).chain(dir.as_deref()).collect();
+    let format = if feed == Feed::Arrow { "input.format=arrow" } else { "input.format=json" };
+    let sets: Vec<&str> = SETS.into_iter().chain([format]).chain(dir.as_deref()).collect();
 
     let begun = Instant::now();
     let mut num_points = 0;
-    let live = || {
+    feed_while(&setup, feed, || {
         for life in 0..num_kills {
-            let end = End::draw(seed, life);
+            let end = match (feed, life) {
+                // In the midst of the backlog.
+                (Feed::Arrow, 0) => End::At("after_commit", 3),
+                _ => End::draw(seed, life),
+            };
             let mut command = setup.command(&["run"], &sets);
             if let End::At(point, count) = end {
                 command.env("TAILWATER_CRASH_AT", format!("{point}:{count}"));
@@ -133,11 +136,7 @@ fn crash_and_compare(case: &Case<'_>) {
             }
             process.crash();
         }
-    };
-    match format {
-        "arrow" => feed_arrow_while(&setup, live),
-        _ => feed_while(&setup, live),
-    }
+    });
     let process = setup.start(&sets);
     wait_until_done(&setup, &process);
     let epoch_and_updates = (process.status()["epoch"].clone(), process.status()["updates"].clone());
@@ -145,9 +144,10 @@ fn crash_and_compare(case: &Case<'_>) {
     let took = begun.elapsed();
 
     let Published { num_records, progress, state, expected } = assert_published_once(&setup, &sets);
-    if format == "arrow" {
-        let mut committed = progress.iter().flat_map(|progress| progress.positions.values());
-        assert!(committed.any(|position| position.row > 0), "no message was taken in part");
+    if feed == Feed::Arrow {
+        let mut crashed = progress.windows(2).filter(|two| two[0].term < two[1].term);
+        let is_in_part = |progress: &Progress| progress.positions.values().any(|at| at.row > 0);
+        assert!(crashed.any(|two| is_in_part(&two[0])), "no crash came while a message was taken in part");
     }
     let last = progress.last().unwrap();
     let bytes = match directory {
@@ -158,8 +158,8 @@ fn crash_and_compare(case: &Case<'_>) {
     assert_eq!(saved.positions, last.positions, "it was saved where it stopped");
     assert_eq!(snapshot::hash(&saved), expected.hash, "the state is another one");
     println!(
-        "{num_partitions} partitions of {format}: {num_kills} kills in {took:.0?}, {num_points} of them at named points; {num_records} records, \
-         each scored once, {} runs of one partition, {} snapshots; epoch and updates {epoch_and_updates:?}; every column \
+        "{feed:?}, {num_partitions} partitions: {num_kills} kills in {took:.0?}, {num_points} of them at named points; {num_records} \
+         messages, each scored or rejected once, {} runs of one partition, {} snapshots; epoch and updates {epoch_and_updates:?}; every column \
          and the state's hash {} as without a crash",
         written_order(&progress).num_runs(),
         last.generation,
@@ -175,25 +175,32 @@ fn num_kills() -> u64 {
 #[test]
 fn no_crash_changes_a_bit_of_what_is_published_from_one_partition() {
     let num_kills = num_kills();
-    crash_and_compare(&Case { num_partitions: 1, directory: None, format: "json", num_kills });
+    crash_and_compare(&Case { num_partitions: 1, directory: None, feed: Feed::Json, num_kills });
 }
 
 #[test]
 fn no_crash_changes_a_bit_of_what_is_published_from_four_partitions() {
     let num_kills = num_kills();
-    crash_and_compare(&Case { num_partitions: 4, directory: None, format: "json", num_kills });
+    crash_and_compare(&Case { num_partitions: 4, directory: None, feed: Feed::Json, num_kills });
 }
 
 #[test]
 fn no_crash_changes_a_bit_where_the_state_is_kept_in_a_directory() {
     let directory = tempfile::tempdir().unwrap();
     let (directory, num_kills) = (Some(directory.path()), num_kills().div_ceil(2));
-    crash_and_compare(&Case { num_partitions: 2, directory, format: "json", num_kills });
+    crash_and_compare(&Case { num_partitions: 2, directory, feed: Feed::Json, num_kills });
 }
 
 /// A crash leaves messages that were taken in part.
 #[test]
 fn no_crash_changes_a_bit_where_messages_hold_many_rows() {
     let num_kills = num_kills().div_ceil(2);
-    crash_and_compare(&Case { num_partitions: 2, directory: None, format: "arrow", num_kills });
+    crash_and_compare(&Case { num_partitions: 2, directory: None, feed: Feed::Arrow, num_kills });
+}
+
+/// What writes the input uses transactions too: their markers, and what they took back, have places.
+#[test]
+fn no_crash_changes_a_bit_where_the_input_is_written_in_transactions() {
+    let num_kills = num_kills().div_ceil(2);
+    crash_and_compare(&Case { num_partitions: 2, directory: None, feed: Feed::Transactions, num_kills });
 }

@@ -2,7 +2,6 @@
 //! them when all is over.
 
 use std::{
-    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -14,7 +13,6 @@ use arrow::{
     compute::take_record_batch,
     ipc::writer::StreamWriter,
 };
-use serde_json::Value;
 use tailwater::{
     flights,
     state::{Progress, topic::StateTopic},
@@ -25,32 +23,50 @@ use crate::{
     process::{Process, Setup},
     scores::{places, rows},
     uncrashed::{Uncrashed, follow, left, written_order},
+    years,
 };
 
 /// A flight in so many is spoilt, so that there are rejects too.
 const SPOILT: usize = 97;
-/// Flights to an Arrow message: so many that a commit often finds one that is taken in part.
-const ROWS_PER_MESSAGE: usize = 200;
-/// How fast flights come, at most.
-const FLIGHTS_PER_SECOND: f64 = 2000.0;
-/// So many come at a time, at least.
+/// How fast flights come.
+const FLIGHTS_PER_SECOND: f64 = 500.0;
+/// So many come at a time.
 const FLIGHTS_AT_A_TIME: usize = 60;
+/// Flights to an Arrow message.
+const ROWS_PER_MESSAGE: usize = 200;
+/// So many Arrow messages come at first: while such a backlog is worked off, a commit finds messages that are taken in part.
+const BACKLOG_MESSAGES: usize = 100;
+/// A transaction in so many is taken back.
+const TAKEN_BACK: usize = 4;
+
+/// How flights come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feed {
+    /// As JSON.
+    Json,
+    /// As JSON in transactions, some of which are taken back.
+    Transactions,
+    /// As Arrow messages of many rows, first a backlog of them.
+    Arrow,
+}
 
 /// Flights with the partition that each goes to.
-pub fn records(num_partitions: i32) -> impl Iterator<Item = Record> {
-    flights::json_records().unwrap().enumerate().map(move |(index, flight)| {
-        let flight = flight.unwrap();
-        let carrier: Value = serde_json::from_slice(&flight).unwrap();
-        let carrier = carrier["carrier"].as_str().unwrap().to_owned();
+pub fn records(num_partitions: i32) -> impl Iterator<Item = Record> + Send {
+    years::endless().enumerate().map(move |(index, flight)| {
+        let carrier = flight["carrier"].as_str().unwrap();
         let partition = carrier.bytes().map(i32::from).sum::<i32>() % num_partitions;
-        let flight = if index % SPOILT == SPOILT - 1 { b"not a flight".to_vec() } else { flight };
-        Record::new(partition, flight).with_key(carrier)
+        let value = if index % SPOILT == SPOILT - 1 {
+            b"not a flight".to_vec()
+        } else {
+            serde_json::to_vec(&flight).unwrap()
+        };
+        Record::new(partition, value).with_key(carrier)
     })
 }
 
-/// Flights as Arrow messages, those of consecutive flights in different partitions: in the order of their times, each message
-/// is taken row by row in turn with others.
-pub fn arrow_records(num_partitions: i32) -> impl Iterator<Item = Record> {
+/// Flights of one year as Arrow messages, those of consecutive flights in different partitions: in the order of their times,
+/// each message is taken row by row in turn with others.
+fn arrow_records(num_partitions: i32) -> impl Iterator<Item = Record> + Send {
     let rows = ROWS_PER_MESSAGE * num_partitions as usize;
     let messages = flights::batches(rows).unwrap().flat_map(move |batch| {
         let batch = batch.unwrap();
@@ -71,44 +87,50 @@ pub fn arrow_records(num_partitions: i32) -> impl Iterator<Item = Record> {
 }
 
 /// Flights come as long as `act` takes.
-pub fn feed_while<T>(setup: &Setup<'_>, act: impl FnOnce() -> T) -> T {
-    feed_records_while(setup, records(num_partitions(setup)), 1, act)
-}
-
-/// The same as Arrow messages.
-pub fn feed_arrow_while<T>(setup: &Setup<'_>, act: impl FnOnce() -> T) -> T {
-    feed_records_while(setup, arrow_records(num_partitions(setup)), ROWS_PER_MESSAGE, act)
-}
-
-fn num_partitions(setup: &Setup<'_>) -> i32 {
-    setup.cluster.num_partitions(&setup.input)
-}
-
-fn feed_records_while<T>(
-    setup: &Setup<'_>,
-    mut records: impl Iterator<Item = Record> + Send,
-    flights_per_record: usize,
-    act: impl FnOnce() -> T,
-) -> T {
-    // Arrow: a message for each partition.
-    let num_at_a_time = (FLIGHTS_AT_A_TIME / flights_per_record).max(num_partitions(setup) as usize);
-    let num_flights = num_at_a_time * flights_per_record;
-    let interval = Duration::from_secs_f64(num_flights as f64 / FLIGHTS_PER_SECOND);
+pub fn feed_while<T>(setup: &Setup<'_>, feed: Feed, act: impl FnOnce() -> T) -> T {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let fed = scope.spawn(|| {
-            let writer = setup.cluster.writer();
-            while !stop.load(Ordering::Relaxed) {
-                writer.write(&setup.input, records.by_ref().take(num_at_a_time)).unwrap();
-                thread::sleep(interval);
-            }
-        });
+        let fed = scope.spawn(|| write_until(&stop, setup, feed));
         // An assertion that fails ends the feed too.
         let acted = catch_unwind(AssertUnwindSafe(act));
         stop.store(true, Ordering::Relaxed);
         fed.join().unwrap();
         acted.unwrap_or_else(|panic| resume_unwind(panic))
     })
+}
+
+fn write_until(stop: &AtomicBool, setup: &Setup<'_>, feed: Feed) {
+    let Setup { cluster, input, .. } = setup;
+    let num_partitions = cluster.num_partitions(input);
+    let (writer, mut records): (_, Box<dyn Iterator<Item = Record>>) = match feed {
+        Feed::Json => (cluster.writer(), Box::new(records(num_partitions))),
+        Feed::Transactions => (cluster.transactional_writer(), Box::new(records(num_partitions))),
+        Feed::Arrow => (cluster.writer(), Box::new(arrow_records(num_partitions))),
+    };
+    let (num_records, num_flights) = match feed {
+        Feed::Json | Feed::Transactions => (FLIGHTS_AT_A_TIME, FLIGHTS_AT_A_TIME),
+        Feed::Arrow => (num_partitions as usize, num_partitions as usize * ROWS_PER_MESSAGE),
+    };
+    let interval = Duration::from_secs_f64(num_flights as f64 / FLIGHTS_PER_SECOND);
+    if feed == Feed::Arrow {
+        writer.write(input, records.by_ref().take(BACKLOG_MESSAGES)).unwrap();
+    }
+    let mut next = Instant::now();
+    for num_written in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let chunk: Vec<Record> = records.by_ref().take(num_records).collect();
+        assert!(!chunk.is_empty(), "there are no more flights for what takes so long");
+        match feed {
+            Feed::Json | Feed::Arrow => writer.write(input, chunk).unwrap(),
+            Feed::Transactions => {
+                writer.write_in_transaction(input, chunk, num_written % TAKEN_BACK != TAKEN_BACK - 1);
+            }
+        }
+        next += interval;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
 }
 
 /// Waits until every record of the input is committed.
@@ -146,7 +168,9 @@ pub fn assert_published_once(setup: &Setup<'_>, sets: &[&str]) -> Published {
     let cluster = setup.cluster;
     let scores = rows(cluster, &setup.output);
     let rejected = rejected(cluster, &setup.rejected);
-    let ends = cluster.committed(&setup.group, &setup.input);
+    let mut each_once: Vec<_> =
+        cluster.consume(&setup.input).iter().map(|r| (r.partition, r.offset)).collect();
+    each_once.sort_unstable();
     // Rows of one message follow each other. That none of them is there twice is what the last comparison says.
     let mut scored = places(&scores);
     if scores.column_by_name("row").is_some() {
@@ -154,7 +178,6 @@ pub fn assert_published_once(setup: &Setup<'_>, sets: &[&str]) -> Published {
     }
     let mut all: Vec<_> = scored.into_iter().chain(rejected.iter().copied()).collect();
     all.sort_unstable();
-    let each_once = places_before(&ends);
     assert!(all == each_once, "not every record once: {} of {}", all.len(), each_once.len());
     let (progress, state) = left(cluster, &setup.state);
     let expected = follow(setup, sets, &written_order(&progress));
@@ -162,11 +185,6 @@ pub fn assert_published_once(setup: &Setup<'_>, sets: &[&str]) -> Published {
     assert_same("scores", &scores, &expected.scores);
     assert_same("outcomes", &rows(cluster, &setup.outcomes), &expected.outcomes);
     Published { num_records: each_once.len(), progress, state, expected }
-}
-
-/// All places before these offsets.
-pub fn places_before(ends: &BTreeMap<i32, i64>) -> Vec<(i32, i64)> {
-    ends.iter().flat_map(|(&partition, &end)| (0..end).map(move |offset| (partition, offset))).collect()
 }
 
 pub fn assert_same(what: &str, found: &RecordBatch, expected: &RecordBatch) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::{
     broker::{Broker, Options},
     cluster::Cluster,
-    feed::{assert_published_once, feed_while, wait_until_done},
+    feed::{Feed, assert_published_once, feed_while, wait_until_done},
     process::{Process, Setup},
 };
 
@@ -81,7 +81,7 @@ fn hand_over_in_every_way(protocol: Protocol) {
     let sets = protocol.sets();
     let proxied = format!("kafka.brokers={}", broker.proxied_brokers());
     let proxied: Vec<_> = sets.iter().copied().chain([&proxied[..]]).collect();
-    let last = feed_while(&setup, || {
+    let last = feed_while(&setup, Feed::Json, || {
         let direct = setup.start(&sets);
         direct.wait_until_leading();
         let cuttable = setup.start(&proxied);
@@ -141,7 +141,7 @@ fn standbys_come_and_go(protocol: Protocol) {
     let cluster = Cluster::at(broker.brokers());
     let setup = Setup::new(&cluster, 2);
     let sets = protocol.sets();
-    let leader = feed_while(&setup, || {
+    let leader = feed_while(&setup, Feed::Json, || {
         let leader = setup.start(&sets);
         leader.wait_until("committing", |leader| num_transactions(leader, "committed") > 0);
         for standby in 0..NUM_STANDBYS {

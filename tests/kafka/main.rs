@@ -26,3 +26,4 @@ mod sizes;
 mod state_commands;
 mod uncrashed;
 mod wire;
+mod years;

@@ -14,7 +14,7 @@ use crate::{
     broker::{Broker, Options},
     cluster::Cluster,
     faults::told,
-    feed::{assert_published_once, assert_same, feed_while, records, wait_until_done},
+    feed::{Feed, assert_published_once, assert_same, feed_while, records, wait_until_done},
     process::{Process, Setup, setting},
     scores::{column, places, rows},
     uncrashed::{follow, left, written_order},
@@ -44,7 +44,7 @@ fn outages(session: &str) {
     let setup = Setup::new(&cluster, 2);
     let sets = [&SETS[..], &[session]].concat();
     let num_outages = setting("TAILWATER_OUTAGES", 3);
-    let process = feed_while(&setup, || {
+    let process = feed_while(&setup, Feed::Json, || {
         let mut process = setup.start(&sets);
         for outage in 0..num_outages {
             wait_until_committing(&process);
@@ -189,7 +189,7 @@ fn a_disk_that_fails_stops_nothing_and_costs_no_bit() {
     let disk = Disk { path: &path, aside: &aside };
     let dir = format!("state.dir={}", path.display());
     let sets = [&SETS[..], &[&dir]].concat();
-    let process = feed_while(&setup, || {
+    let process = feed_while(&setup, Feed::Json, || {
         let process = setup.start(&sets);
         wait_until_committing(&process);
         disk.fail();

@@ -1,6 +1,6 @@
 //! Starting again where something is not as it was left.
 
-use std::{fs, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use arrow::{array::AsArray, datatypes::UInt64Type};
 use tailwater::{
@@ -11,7 +11,7 @@ use tailwater::{
 use crate::{
     cluster::{Cluster, Record},
     faults::told,
-    process::{Finished, Setup},
+    process::{Finished, Process, Setup},
     scores::{column, first_places, places, rows},
     uncrashed::{follow, left, written_order},
 };
@@ -175,8 +175,19 @@ fn an_input_of_transactions_leaves_no_lag_and_when_it_has_expired_nothing_was_lo
     cluster.produce_in_transaction(&setup.input, flights(0..100), false);
     // 5,000 flights, a marker, 100 that were taken back, and another marker.
     let end = 5_102;
-    run(&setup, &SETS, end);
+    let process = setup.start(&SETS);
+    let has_come_to =
+        |end: usize| setup.cluster.committed(&setup.group, &setup.input).get(&0) == Some(&(end as i64));
+    process.wait_until("at the end", |_| has_come_to(end));
     assert_eq!(cluster.ends(&setup.input)[&0], end as i64);
+    let num_committed =
+        |process: &Process| process.metric("tailwater_transactions_total{result=\"committed\"}");
+    // The last one saves the state.
+    thread::sleep(Duration::from_secs(1));
+    let before = num_committed(&process);
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(num_committed(&process), before, "it commits though nothing comes");
+    process.stop();
     cluster.delete_records(&setup.input, 0, end as i64);
     cluster.produce_in_transaction(&setup.input, flights(5_000..6_000), true);
     run(&setup, &SETS, end + 1_000 + 1);
