@@ -15,13 +15,7 @@ pub(super) fn check(config: &Config, tree: &Table, errors: &mut Errors) {
     topics(config, &mut check);
     leaks(config, &mut check);
     columns(config, &mut check);
-    if !config.model.flows.contains(&FlowKind::Affine) {
-        check.report(
-            "model.flows",
-            &[],
-            "needs an \"affine\" layer, since nothing else carries location and scale",
-        );
-    }
+    flows(&config.model.flows, &mut check);
     delivery(config, &mut check);
 }
 
@@ -49,6 +43,16 @@ impl Checker<'_> {
         let Some(Value::Array(items)) = self.tree.at(key).map(|node| &node.value) else { return };
         let (Some(item), key) = (items.get(index), format!("{key}[{index}]")) else { return };
         self.errors.push(&item.origin, &key, Some(item.shown()), problem);
+    }
+}
+
+fn flows(flows: &[FlowKind], check: &mut Checker<'_>) {
+    if !flows.iter().any(|flow| flow.has_location()) {
+        let problem = "needs an \"affine\", \"pareto\" or \"lambert\" layer, since nothing else carries location and scale";
+        check.report("model.flows", &[], problem);
+    }
+    if flows.iter().filter(|flow| flow.is_tail()).count() > 1 {
+        check.report("model.flows", &[], "has more than one layer that sets the tails; keep the last");
     }
 }
 

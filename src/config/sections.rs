@@ -84,7 +84,9 @@ section! {
     Model "model" {
         /// The density: a Normalizing Flow Network.
         kind: ModelKind = Default("\"nfn\""), kind::choice(&[("nfn", ModelKind::Nfn)], &["mdn", "kmn"]), NewModel;
-        /// The layers of the flow, from the base to the data; at least one is "affine", which sets location and scale.
+        /// The layers of the flow, from the base to the data. At least one is "affine", "pareto" or "lambert": they set location and
+        /// scale. The last two also set how heavy each tail is ("pareto" from exponential on, "lambert" from Gaussian on): at most one of
+        /// them, best as the last layer. Without one the tails are Gaussian whatever is learned.
         flows: Vec<FlowKind> = Default("[\"radial\", \"radial\", \"radial\", \"radial\", \"affine\"]"),
             kind::list("layers", 1..=32, kind::choice(FLOWS, &["tail"])), NewModel;
         /// The net's hidden layers, each by its number of units.
@@ -97,8 +99,13 @@ section! {
     later {}
 }
 
-const FLOWS: &[(&str, FlowKind)] =
-    &[("affine", FlowKind::Affine), ("planar", FlowKind::Planar), ("radial", FlowKind::Radial)];
+const FLOWS: &[(&str, FlowKind)] = &[
+    ("affine", FlowKind::Affine),
+    ("planar", FlowKind::Planar),
+    ("radial", FlowKind::Radial),
+    ("pareto", FlowKind::Pareto),
+    ("lambert", FlowKind::Lambert),
+];
 
 const ACTIVATIONS: &[(&str, Activation)] = &[
     ("tanh", Activation::Tanh),

@@ -166,6 +166,36 @@ pub enum FlowKind {
     Planar,
     /// Stretches or shrinks around a point.
     Radial,
+    /// Location, scale, and generalised Pareto tails.
+    Pareto,
+    /// Location, scale, and Lambert W × Gaussian tails.
+    Lambert,
+}
+
+impl FlowKind {
+    /// As it is written in a config.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Affine => "affine",
+            Self::Planar => "planar",
+            Self::Radial => "radial",
+            Self::Pareto => "pareto",
+            Self::Lambert => "lambert",
+        }
+    }
+
+    /// Whether it sets the tails.
+    #[must_use]
+    pub fn is_tail(self) -> bool {
+        matches!(self, Self::Pareto | Self::Lambert)
+    }
+
+    /// Whether it carries location and scale in the data's units.
+    #[must_use]
+    pub fn has_location(self) -> bool {
+        self == Self::Affine || self.is_tail()
+    }
 }
 
 /// The net's activation.

@@ -53,6 +53,9 @@ pub trait Density: Send + Sync {
     /// log P(Y > y), in nats, for d = 1.
     fn log_sf(&self, y: f64, ws: &mut Workspace) -> f64;
 
+    /// The index ξ of the upper tail, for d = 1: P(Y > y) falls like y^(−1/ξ), and faster than any power where it is 0.
+    fn tail_index(&self, ws: &Workspace) -> f64;
+
     /// The y with P(Y ≤ y) = `level`, for d = 1.
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64;
 }

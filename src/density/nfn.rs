@@ -1,11 +1,7 @@
 //! The density of a Normalizing Flow Network: a stack of flows over a standard normal base.
 
 use super::{Density, Level, Workspace};
-use crate::{
-    config::FlowKind,
-    flow::{Layer, Stack},
-    math::normal,
-};
+use crate::{config::FlowKind, flow::Stack, math::normal};
 
 /// Y whose image z = f(Y) under the stack is standard normal: p(y) = N(f(y)) |det ∂f/∂y|, and for d = 1, where f
 /// increases, P(Y ≤ y) = Φ(f(y)). The parameters are the stack's raw ones.
@@ -50,7 +46,7 @@ impl Density for Nfn {
     fn locations(&self) -> Vec<usize> {
         self.stack
             .layers()
-            .rfind(|(layer, _)| matches!(layer, Layer::Affine(_)))
+            .rfind(|(layer, _)| layer.has_location())
             .map_or_else(Vec::new, |(_, raw)| (raw.start..raw.start + self.dim()).collect())
     }
 
@@ -79,6 +75,11 @@ impl Density for Nfn {
 
     fn log_sf(&self, y: f64, ws: &mut Workspace) -> f64 {
         normal::log_sf(self.base(y, ws))
+    }
+
+    fn tail_index(&self, ws: &Workspace) -> f64 {
+        let Workspace::Flow(ws) = ws;
+        self.stack.tail_index(ws)
     }
 
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {

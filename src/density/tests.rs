@@ -12,6 +12,8 @@ const RADIALS: [FlowKind; 5] =
 fn usual_flows() -> impl Strategy<Value = Vec<FlowKind>> {
     prop::sample::select(vec![
         RADIALS.to_vec(),
+        vec![FlowKind::Radial, FlowKind::Radial, FlowKind::Pareto],
+        vec![FlowKind::Radial, FlowKind::Planar, FlowKind::Lambert],
         vec![FlowKind::Affine],
         vec![FlowKind::Planar, FlowKind::Planar, FlowKind::Affine],
         vec![FlowKind::Radial, FlowKind::Planar, FlowKind::Affine],
@@ -125,7 +127,23 @@ proptest! {
             prop_assert!(density.log_density(&[y], &mut ws).is_finite());
             last = log_sf;
         }
-        prop_assert!(last < -1e4);
+        // Powers fall more slowly than a Gaussian tail.
+        let bound = if flows.iter().any(|flow| flow.is_tail()) { -3.0 } else { -1e4 };
+        prop_assert!(last < bound, "{last}");
+    }
+
+    #[test]
+    fn the_tail_falls_by_the_index(params in params(1.5), tail in prop::sample::select(vec![FlowKind::Pareto, FlowKind::Lambert])) {
+        // An affine layer between the base and the tail changes the index.
+        let (density, mut ws) = loaded(&[FlowKind::Affine, FlowKind::Radial, tail], &params);
+        let index = density.tail_index(&ws);
+        prop_assert!(index > 0.0);
+        let quantile = |log_sf: f64, ws: &mut Workspace| density.quantile(&Level::from_log_sf(log_sf), ws);
+        let (near, far) = (-400.0 / index.max(1.0), -500.0 / index.max(1.0));
+        let (low, high) = (quantile(near, &mut ws), quantile(far, &mut ws));
+        let found = (high.ln() - low.ln()) / (near - far);
+        // The radial layer's offset, and Lambert's logarithm, fade slowly.
+        prop_assert!((found / index - 1.0).abs() < 0.35, "{found} {index}");
     }
 
     #[test]
@@ -220,6 +238,28 @@ fn shortfall_of_a_bent_density_is_the_mean_of_its_quantiles() {
         let actual = Shortfall::beyond(&Level::from_p(p)).of(&density, &mut ws);
         assert!((actual / mean - 1.0).abs() < 1e-4, "{p}: {actual} {mean}");
     }
+}
+
+#[test]
+fn shortfall_of_a_pareto_tail_is_the_closed_form_and_infinite_without_a_mean() {
+    let raw = |index: f64| (index / (2.0 - index)).ln() as f32;
+    for (index, tolerance) in
+        [(0.05, 1e-9), (0.33, 1e-9), (0.49, 1e-9), (0.51, 1e-9), (0.7, 1e-9), (0.95, 1e-8), (0.99, 1e-8)]
+    {
+        let (density, mut ws) = loaded(&[FlowKind::Pareto], &[2.0, 0.5, raw(0.1), raw(index)]);
+        let index = density.tail_index(&ws);
+        for p in [0.5, 0.9, 0.99, 0.999_999] {
+            let level = Level::from_p(p);
+            let quantile = density.quantile(&level, &mut ws);
+            // Beyond a threshold u a generalised Pareto is one again: its mean excess is (σ + ξ u) / (1 − ξ).
+            let scale = (12.0 * f64::tanh(0.5 / 12.0)).exp() * (std::f64::consts::PI / 2.0).sqrt();
+            let expected = quantile + (scale + index * (quantile - 2.0)) / (1.0 - index);
+            let actual = Shortfall::beyond(&level).of(&density, &mut ws);
+            assert!((actual / expected - 1.0).abs() < tolerance, "{index} {p}: {actual} {expected}");
+        }
+    }
+    let (density, mut ws) = loaded(&[FlowKind::Pareto], &[2.0, 0.5, raw(0.1), raw(1.001)]);
+    assert_eq!(Shortfall::beyond(&Level::from_p(0.9)).of(&density, &mut ws), f64::INFINITY);
 }
 
 #[test]

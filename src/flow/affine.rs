@@ -5,6 +5,19 @@ use super::{At, Grad, Transform};
 /// The scale stays within e^±12 of the data's unit: smaller ones would be lost in the rounding of the data.
 const MAX_LOG_SCALE: f64 = 12.0;
 
+/// A scale's logarithm s = 12 tanh(s_raw / 12), and its slope in s_raw.
+pub(super) struct LogScale {
+    pub value: f64,
+    pub slope: f64,
+}
+
+impl LogScale {
+    pub fn of(raw: f64) -> Self {
+        let saturation = (raw / MAX_LOG_SCALE).tanh();
+        Self { value: MAX_LOG_SCALE * saturation, slope: 1.0 - saturation * saturation }
+    }
+}
+
 /// z = (x − m) ⊙ e⁻ˢ with s = 12 tanh(s_raw / 12).
 ///
 /// Raw parameters: m (d), s_raw (d). This is exp(a) ⊙ x + b with a = −s and b = −m ⊙ e⁻ˢ, parametrised so that m and
@@ -40,7 +53,7 @@ impl Transform for Affine {
         let d = self.dim;
         prepared[..d].copy_from_slice(&raw[..d]);
         for i in 0..d {
-            let log_scale = MAX_LOG_SCALE * (raw[d + i] / MAX_LOG_SCALE).tanh();
+            let log_scale = LogScale::of(raw[d + i]).value;
             prepared[d + i] = log_scale;
             prepared[2 * d + i] = (-log_scale).exp();
         }
@@ -66,10 +79,9 @@ impl Transform for Affine {
         for i in 0..d {
             let rate = at.prepared[2 * d + i];
             let z = (at.x[i] - at.prepared[i]) * rate;
-            let saturation = at.prepared[d + i] / MAX_LOG_SCALE;
             grad_x[i] = grad.z[i] * rate;
             grad_raw[i] = -grad_x[i];
-            grad_raw[d + i] = -(grad.z[i] * z + grad.log_det) * (1.0 - saturation * saturation);
+            grad_raw[d + i] = -(grad.z[i] * z + grad.log_det) * LogScale::of(at.raw[d + i]).slope;
         }
     }
 }

@@ -8,11 +8,13 @@ mod affine;
 mod planar;
 mod radial;
 mod stack;
+pub mod tail;
 
 pub use affine::Affine;
 pub use planar::Planar;
 pub use radial::Radial;
 pub use stack::{Stack, Workspace};
+pub use tail::Tail;
 
 use crate::config::FlowKind;
 
@@ -71,6 +73,10 @@ pub enum Layer {
     Planar(Planar),
     /// A contraction or expansion around a point.
     Radial(Radial),
+    /// Location, scale, and generalised Pareto tails.
+    Pareto(Tail<tail::Pareto>),
+    /// Location, scale, and Lambert W × Gaussian tails.
+    Lambert(Tail<tail::Lambert>),
 }
 
 impl Layer {
@@ -81,6 +87,8 @@ impl Layer {
             FlowKind::Affine => Self::Affine(Affine::new(dim)),
             FlowKind::Planar => Self::Planar(Planar::new(dim)),
             FlowKind::Radial => Self::Radial(Radial::new(dim)),
+            FlowKind::Pareto => Self::Pareto(Tail::new(dim, tail::Pareto)),
+            FlowKind::Lambert => Self::Lambert(Tail::new(dim, tail::Lambert)),
         }
     }
 
@@ -89,8 +97,40 @@ impl Layer {
             Self::Affine(affine) => affine,
             Self::Planar(planar) => planar,
             Self::Radial(radial) => radial,
+            Self::Pareto(tail) => tail,
+            Self::Lambert(tail) => tail,
         }
     }
+
+    /// Whether its first parameters (d) are a location in the data's units, and its scale one of the data.
+    #[must_use]
+    pub fn has_location(&self) -> bool {
+        matches!(self, Self::Affine(_) | Self::Pareto(_) | Self::Lambert(_))
+    }
+
+    /// What it makes of the upper tail, for d = 1.
+    fn asymptote(&self, prepared: &[f64]) -> Asymptote {
+        match self {
+            Self::Affine(_) => Asymptote::Slope { log: -prepared[1] },
+            Self::Planar(_) | Self::Radial(_) => Asymptote::Slope { log: 0.0 },
+            Self::Pareto(_) | Self::Lambert(_) => Asymptote::Power { index: prepared[tail::UPPER_INDEX] },
+        }
+    }
+}
+
+/// How z(x) goes on for x → ∞, in one dimension.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Asymptote {
+    /// Like a line of this slope.
+    Slope {
+        /// The slope's logarithm.
+        log: f64,
+    },
+    /// Like √(2 log x / ξ).
+    Power {
+        /// ξ.
+        index: f64,
+    },
 }
 
 impl Transform for Layer {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{At, Grad, Layer, Transform};
+use super::{Asymptote, At, Grad, Layer, Transform};
 use crate::config::FlowKind;
 
 /// The layers of a Normalizing Flow Network. They are listed, and their parameters laid out, from the base to the
@@ -85,12 +85,12 @@ impl Stack {
     #[must_use]
     pub fn initial(&self) -> Vec<f64> {
         let mut raw = vec![0.0; self.num_params()];
-        let bending = self.places.iter().filter(|place| !matches!(place.layer, Layer::Affine(_))).count();
+        let bending = self.places.iter().filter(|place| !place.layer.has_location()).count();
         let mut nth = 0;
         for place in &self.places {
             let center: Vec<f64> = (0..self.dim).map(|axis| 3.0 * spread(nth, bending, axis) - 1.5).collect();
             place.layer.initial(&center, &mut raw[place.raw.clone()]);
-            nth += usize::from(!matches!(place.layer, Layer::Affine(_)));
+            nth += usize::from(!place.layer.has_location());
         }
         raw
     }
@@ -140,6 +140,23 @@ impl Stack {
             place.layer.inverse(prepared, &towards_base[i * d..], &mut towards_data[..d]);
         }
         &ws.points[self.places.len() * d..]
+    }
+
+    /// The index ξ of the upper tail over a standard normal base, for d = 1: the survival function falls like x^(−1/ξ), and faster
+    /// than any power where ξ is 0.
+    ///
+    /// log P(X > x) goes like −½ z². A slope a between the base and the tail's layer makes that −½ a² u², so that an index ξ
+    /// there becomes ξ / a²; slopes on the data's side change nothing.
+    #[must_use]
+    pub fn tail_index(&self, ws: &Workspace) -> f64 {
+        let mut log_slope = 0.0;
+        for place in &self.places {
+            match place.layer.asymptote(&ws.prepared[place.prepared.clone()]) {
+                Asymptote::Slope { log } => log_slope += log,
+                Asymptote::Power { index } => return index * (-2.0 * log_slope).exp(),
+            }
+        }
+        0.0
     }
 
     /// log N(z) + log |det ∂z/∂x| at the data point `x`, in nats.

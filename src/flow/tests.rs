@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const KINDS: [FlowKind; 3] = [FlowKind::Affine, FlowKind::Planar, FlowKind::Radial];
+const KINDS: [FlowKind; 5] =
+    [FlowKind::Affine, FlowKind::Planar, FlowKind::Radial, FlowKind::Pareto, FlowKind::Lambert];
 
 fn prepare(layer: &Layer, raw: &[f64]) -> Vec<f64> {
     let mut prepared = vec![0.0; layer.num_prepared()];
@@ -48,7 +49,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn the_inverse_undoes_the_transform(kind in kind(), dim in 1..=3usize, raw in vector(4.0, 7), x in vector(20.0, 3)) {
+    fn the_inverse_undoes_the_transform(kind in kind(), dim in 1..=3usize, raw in vector(4.0, 12), x in vector(20.0, 3)) {
         let layer = Layer::new(kind, dim);
         let prepared = prepare(&layer, &raw);
         let x = &x[..dim];
@@ -62,7 +63,7 @@ proptest! {
     }
 
     #[test]
-    fn the_log_determinant_is_that_of_the_jacobian(kind in kind(), dim in 1..=3usize, raw in vector(3.0, 7), x in vector(4.0, 3)) {
+    fn the_log_determinant_is_that_of_the_jacobian(kind in kind(), dim in 1..=3usize, raw in vector(3.0, 12), x in vector(4.0, 3)) {
         let layer = Layer::new(kind, dim);
         let prepared = prepare(&layer, &raw);
         let (_, log_det) = forward(&layer, &prepared, &x[..dim]);
@@ -87,7 +88,7 @@ proptest! {
     }
 
     #[test]
-    fn one_dimensional_transforms_increase(kind in kind(), raw in vector(30.0, 3), x in -50.0..50.0f64, gap in 0.0..10.0f64) {
+    fn one_dimensional_transforms_increase(kind in kind(), raw in vector(30.0, 4), x in -50.0..50.0f64, gap in 0.0..10.0f64) {
         let layer = Layer::new(kind, 1);
         let prepared = prepare(&layer, &raw);
         let ((low, _), (high, _)) = (forward(&layer, &prepared, &[x]), forward(&layer, &prepared, &[x + gap]));
@@ -99,7 +100,7 @@ proptest! {
     fn everything_is_finite_for_extreme_parameters_and_points(
         kinds in prop::collection::vec(kind(), 1..6),
         dim in 1..=3usize,
-        signs in vector(1.0, 45),
+        signs in vector(1.0, 60),
         raw_magnitude in 0.0..1e3f64,
         x in vector(1e6, 3),
     ) {
@@ -110,6 +111,9 @@ proptest! {
         let log_density = stack.log_density_grad(&x[..dim], &mut grad, &mut ws);
         prop_assert!(log_density.is_finite());
         prop_assert!(grad.iter().chain(ws.grad_data()).all(|g| g.is_finite()), "{grad:?}");
+        if kinds.iter().any(|kind| kind.is_tail()) {
+            return Ok(()); // a tail of an index of 2 takes 40 standard deviations beyond what a number can hold
+        }
         let z: Vec<f64> = x[..dim].iter().map(|x| x * 1e-5).collect();
         prop_assert!(stack.inverse(&z, &mut ws).iter().all(|x| x.is_finite()));
     }
@@ -118,7 +122,7 @@ proptest! {
     fn the_gradient_is_that_of_the_value(
         kinds in prop::collection::vec(kind(), 1..5),
         dim in 1..=3usize,
-        raw in vector(1.5, 35),
+        raw in vector(1.5, 48),
         x in vector(2.0, 3),
     ) {
         let stack = Stack::new(&kinds, dim);
@@ -153,8 +157,8 @@ proptest! {
 }
 
 #[test]
-fn every_transform_starts_as_the_identity() {
-    for kind in KINDS {
+fn every_transform_but_a_tail_starts_as_the_identity() {
+    for kind in [FlowKind::Affine, FlowKind::Planar, FlowKind::Radial] {
         for dim in 1..=3 {
             let stack = Stack::new(&[kind; 4], dim);
             let mut ws = stack.workspace();

@@ -75,6 +75,36 @@ pub fn quantile_of_log_sf(log_sf: f64) -> f64 {
     }
 }
 
+/// The hazard rate φ(z) / (1 − Φ(z)).
+#[must_use]
+pub fn hazard(z: f64) -> f64 {
+    if z < FAR { log_pdf(z).exp() / cdf(-z) } else { mills(z).recip() }
+}
+
+/// log P(|Z| > z) for z ≥ 0, in nats.
+#[must_use]
+pub fn log_excess(z: f64) -> f64 {
+    if z < 1.0 { (-libm::erf(z * FRAC_1_SQRT_2)).ln_1p() } else { LN_2 + log_sf(z) }
+}
+
+/// The z ≥ 0 with log P(|Z| > z) = `log_excess`, to full relative precision near 0 too; NaN for a positive argument.
+#[must_use]
+pub fn quantile_of_log_excess(log_excess: f64) -> f64 {
+    if log_excess.is_nan() || log_excess > 0.0 {
+        return f64::NAN;
+    }
+    if log_excess <= -LN_2 {
+        return quantile_of_log_sf(log_excess - LN_2);
+    }
+    // P(|Z| ≤ z), which is all but linear: Newton's method from its slope at 0, a tenth off at most.
+    let within = -log_excess.exp_m1();
+    let mut z = within / (2.0 * FRAC_1_SQRT_TWO_PI);
+    for _ in 0..5 {
+        z += (within - libm::erf(z * FRAC_1_SQRT_2)) / (2.0 * log_pdf(z).exp());
+    }
+    z
+}
+
 /// The z ≥ 0 with log(1 − Φ(z)) = `target` ≤ −log 2.
 fn upper_quantile(target: f64) -> f64 {
     if target == f64::NEG_INFINITY {
@@ -158,6 +188,34 @@ mod tests {
             let error = (log_sf(z) - log_sf_target).abs();
             assert!(error <= 1e-12 * log_sf_target.abs().max(1.0), "{log_sf_target:e}: off by {error:e}");
             assert_eq!(quantile_of_log_cdf(log_sf_target), -z);
+        }
+    }
+
+    #[test]
+    fn the_excess_of_a_quantile_is_what_was_asked_for_near_zero_and_far_from_it() {
+        for i in -1500..=1000 {
+            let target = -(f64::from(i) / 100.0 * std::f64::consts::LN_10).exp();
+            let z = quantile_of_log_excess(target);
+            let error = (log_excess(z) - target).abs();
+            assert!(error <= 2e-15 * target.abs(), "{target:e}: {z:e} is off by {error:e}");
+        }
+        assert_eq!(
+            (quantile_of_log_excess(0.0), quantile_of_log_excess(f64::NEG_INFINITY)),
+            (0.0, f64::INFINITY)
+        );
+        assert!(quantile_of_log_excess(0.1).is_nan() && quantile_of_log_excess(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn the_hazard_is_the_slope_of_the_survival_s_logarithm() {
+        for z in [-30.0, -1.0, 0.0, 0.5, 4.99, 5.01, 49.0, 51.0, 1e4] {
+            let h = 1e-5 * f64::max(z, 1.0);
+            let numeric = (log_sf(z - h) - log_sf(z + h)) / (2.0 * h);
+            assert!(
+                (hazard(z) - numeric).abs() < 1e-6 * numeric.abs().max(1e-3),
+                "{z}: {} {numeric}",
+                hazard(z)
+            );
         }
     }
 

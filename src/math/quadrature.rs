@@ -1,4 +1,5 @@
-//! Gauss–Laguerre quadrature: ∫₀^∞ f(s) e⁻ˢ ds ≈ Σ wᵢ f(sᵢ), exact for polynomials of degree below 2n.
+//! Gaussian quadrature with n points, exact for polynomials of degree below 2n: Gauss–Laguerre, ∫₀^∞ f(s) e⁻ˢ ds ≈ Σ wᵢ f(sᵢ),
+//! and Gauss–Legendre, ∫₀¹ f(s) ds ≈ Σ wᵢ f(sᵢ).
 
 /// The nodes, ascending, and the weights of the rule with `n` points, 1 ≤ n ≤ 128.
 ///
@@ -13,6 +14,34 @@ pub fn gauss_laguerre(n: usize) -> (Vec<f64>, Vec<f64>) {
     let nodes: Vec<f64> = (0..n).map(|nth| node(n, nth)).collect();
     let weights = nodes.iter().map(|&x| weight(n, x)).collect();
     (nodes, weights)
+}
+
+/// The nodes in (0, 1), ascending, and the weights of Gauss–Legendre's rule with `n` ≥ 1 points.
+///
+/// Newton's method on the Legendre polynomial from Tricomi's first guess at its roots; weights 2 / ((1 − x²) Pₙ′(x)²), halved.
+#[must_use]
+pub fn gauss_legendre(n: usize) -> (Vec<f64>, Vec<f64>) {
+    let root = |nth: usize| {
+        let mut x = -(std::f64::consts::PI * (nth as f64 + 0.75) / (n as f64 + 0.5)).cos();
+        let mut slope = 1.0;
+        for _ in 0..8 {
+            let value;
+            (value, slope) = legendre(n, x);
+            x -= value / slope;
+        }
+        (0.5 + 0.5 * x, 1.0 / ((1.0 - x * x) * slope * slope))
+    };
+    (0..n).map(root).unzip()
+}
+
+/// Pₙ(x) and its derivative, for |x| < 1.
+fn legendre(n: usize, x: f64) -> (f64, f64) {
+    let (mut previous, mut current) = (0.0, 1.0);
+    for k in 0..n {
+        let k = k as f64;
+        (previous, current) = (current, ((2.0 * k + 1.0) * x * current - k * previous) / (k + 1.0));
+    }
+    (current, n as f64 * (previous - x * current) / (1.0 - x * x))
 }
 
 /// The `nth` lowest eigenvalue of the matrix with 2i + 1 on its diagonal and i beside it.
@@ -69,6 +98,18 @@ mod tests {
         }
         for (actual, expected) in weights.iter().zip([(2.0 + root) / 4.0, (2.0 - root) / 4.0]) {
             assert!((actual - expected).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn polynomials_are_integrated_exactly_over_the_unit_interval() {
+        for n in [1, 2, 5, 24, 64] {
+            let (nodes, weights) = gauss_legendre(n);
+            assert!(nodes.is_sorted() && nodes.iter().all(|x| (0.0..1.0).contains(x)));
+            for power in 0..2 * n {
+                let sum: f64 = nodes.iter().zip(&weights).map(|(x, w)| w * x.powi(power as i32)).sum();
+                assert!((sum * (power + 1) as f64 - 1.0).abs() < 1e-12, "n = {n}, s^{power}: {sum:e}");
+            }
         }
     }
 

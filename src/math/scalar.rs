@@ -34,9 +34,38 @@ pub fn log_1m_exp(x: f64) -> f64 {
     if x > -LN_2 { (-x.exp_m1()).ln() } else { (-x.exp()).ln_1p() }
 }
 
+/// Lambert's W on the half-line: the w ≥ 0 with w eʷ = t ≥ 0.
+///
+/// Start and iteration are those of Iacono & Boyd 2017, "New approximations to the principal real-valued branch of the Lambert
+/// W-function", equations 12 and 28.
+#[must_use]
+pub fn lambert_w(t: f64) -> f64 {
+    if t == 0.0 || !t.is_finite() {
+        return t;
+    }
+    let log = t.ln_1p();
+    let mut w = log * (1.0 - log.ln_1p() / (2.0 + log));
+    for _ in 0..4 {
+        w *= (1.0 + (t / w).ln()) / (1.0 + w);
+    }
+    w
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lambert_w_solves_its_equation() {
+        for exponent in -3000..=3000 {
+            let t = (f64::from(exponent) / 10.0 * std::f64::consts::LN_10).exp();
+            let w = lambert_w(t);
+            // Relatively, an error of w is one of (1 + w) times as much of w eʷ.
+            let off = (w.ln() + w - t.ln()).abs() / (1.0 + w);
+            assert!(off < 3e-16 * (1.0 + t.ln().abs()), "{t:e}: {w:e} is off by {off:e}");
+        }
+        assert_eq!((lambert_w(0.0), lambert_w(std::f64::consts::E)), (0.0, 1.0));
+    }
 
     #[test]
     fn softplus_keeps_its_precision_at_both_ends() {

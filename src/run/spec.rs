@@ -25,14 +25,9 @@ pub fn metrics(config: &Config) -> MetricsSpec {
 /// How to read the column `params`, as JSON: the schema's metadata `tailwater.model`.
 #[must_use]
 pub fn params_description(config: &Config, density: &dyn Density) -> String {
-    let flow = |kind: &FlowKind| match kind {
-        FlowKind::Affine => "affine",
-        FlowKind::Planar => "planar",
-        FlowKind::Radial => "radial",
-    };
     json!({
         "kind": "nfn",
-        "flows": config.model.flows.iter().map(flow).collect::<Vec<_>>(),
+        "flows": config.model.flows.iter().copied().map(FlowKind::name).collect::<Vec<_>>(),
         "density_params": density.num_params(),
         "layout": "the flows' raw parameters from the base to the data, then center and scale of the target: \
                    y = center + scale * u, u having the flows' density",

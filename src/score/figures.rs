@@ -76,7 +76,8 @@ impl Figures {
             figures.push(target.restore(density.quantile(level, workspace)));
         }
         for shortfall in &self.shortfalls {
-            figures.push(target.restore(shortfall.of(density.as_ref(), workspace)));
+            let shortfall = shortfall.of(density.as_ref(), workspace);
+            figures.push(if shortfall.is_finite() { target.restore(shortfall) } else { f64::NAN });
         }
         figures.into()
     }
@@ -178,6 +179,16 @@ mod tests {
             let mass: f64 = grid.map(|y| step * figures.realize(&params, y).log_score.exp()).sum();
             assert!((mass - 1.0).abs() < 1e-4, "seed {seed}: {mass}");
         }
+    }
+
+    #[test]
+    fn a_shortfall_that_is_infinite_is_null() {
+        let (mut figures, mut params) = figures(&[FlowKind::Radial, FlowKind::Pareto], &[0.5]);
+        assert!(figures.evaluate(&params, &[0.0])[2].is_finite());
+        let upper_index = params.len() - 3;
+        params[upper_index] = 0.1; // a tail index a little above 1
+        let evaluated = figures.evaluate(&params, &[0.0]);
+        assert!(evaluated[2].is_nan() && evaluated[1].is_finite(), "{evaluated:?}");
     }
 
     #[test]
