@@ -1,10 +1,10 @@
 # Everything is built in the release profile: what is tested is what is shipped, and nothing is compiled twice.
 # scripts/setup.sh tells cargo where libtorch and the build cache are.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash lint docs bench soak
+.PHONY: help setup demo test crash lint docs bench soak statistics
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## check the system, fetch libtorch once
 	@scripts/setup.sh
@@ -29,7 +29,12 @@ docs: setup ## the API's documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
 
 bench: setup ## benchmarks, some of them on a real Kafka
-	scripts/kafka.sh with cargo bench --profile release --bench '*'
+	scripts/kafka.sh with cargo bench --profile release --bench hot_path --bench delivery
+
+EVENTS ?= 200000
+SEEDS ?= 1
+statistics: setup ## streams of known truth through the operator: how far off EVENTS (200000) of each leave it, for SEEDS (1)
+	cargo bench --profile release --bench statistics -- $(EVENTS) $(SEEDS)
 
 MINUTES ?= 10
 soak: setup ## MINUTES (10) at full speed, and what memory does meanwhile

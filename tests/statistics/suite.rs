@@ -1,0 +1,154 @@
+//! The operator core on a stream of known truth, and what is told of the last of it.
+
+use tailwater::{
+    config::Config,
+    density::{self, Density},
+    model::noise::Draws,
+    operator::{Action, Input, Operator, place::Position},
+    record::{Cell, Event, Known, Record, Target},
+};
+
+use crate::streams::{NUM_FEATURES, Noise, TAIL_PROBABILITIES, Truth};
+
+const CONFIG: &str = r#"
+[kafka]
+brokers = "none"
+group = "statistics"
+[input]
+topic = "stream"
+[features]
+a = "number"
+b = "number"
+[target]
+fields = ["y"]
+[score]
+exceed = ["t2", "t3", "t4"]
+quantiles = [0.999]
+shortfall = []
+[output]
+topic = "scores"
+"#;
+
+/// What is compared: a name, and the key that makes it.
+pub const AFFINE: (&str, &str) = ("affine", r#"model.flows=["radial","radial","radial","radial","affine"]"#);
+pub const PARETO: (&str, &str) = ("pareto", r#"model.flows=["radial","radial","radial","radial","pareto"]"#);
+pub const LAMBERT: (&str, &str) =
+    ("lambert", r#"model.flows=["radial","radial","radial","radial","lambert"]"#);
+
+/// How far what was published is from the truth, over the last events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Mean of log p(y|x) − log p̂(y|x), nats.
+    pub regret_nats: f64,
+    /// Mean of |p̂ − p| / p for each of the tail probabilities, at the truth's own thresholds.
+    pub tail_errors: [f64; 3],
+    /// Mean of p̂ / p for each of them.
+    pub tail_ratios: [f64; 3],
+    /// Mean of |q̂ − q| in units of the truth's distance from median to q, for the 0.999 quantile.
+    pub quantile_error: f64,
+    /// Mean of the effective upper tail index.
+    pub tail_index: f64,
+    /// Kolmogorov's distance of the PIT from uniform.
+    pub pit_distance: f64,
+    /// The same within the upper 1 %, relative to it.
+    pub pit_tail_distance: f64,
+}
+
+/// Runs `num_events` of a stream through the operator with these keys set, and judges the last `num_last`.
+pub fn run(noise: Noise, seed: u64, sets: &[&str], num_events: usize, num_last: usize) -> Report {
+    let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+    let config = Config::from_parts(CONFIG, "statistics.toml", &sets, std::iter::empty()).unwrap();
+    let density = density::build(&config.model, 1);
+    let mut operator = Operator::new(&config, density.clone(), [(0, Position::at(0))].into());
+    let quantiles = TAIL_PROBABILITIES.map(|p| noise.exceeded_with(p));
+    let median = noise.exceeded_with(0.5);
+    let mut judge = Judge::new(density.as_ref());
+    let mut actions = Vec::new();
+    for offset in 0..num_events {
+        let mut draws = Draws::new(seed, 0, offset);
+        let x: [f64; NUM_FEATURES] = std::array::from_fn(|_| 2.0 * draws.uniform() - 1.0);
+        let truth = Truth::given(noise, x);
+        let target = truth.draw(&mut draws);
+        operator.push(Input::Record(Record::Event(Event {
+            partition: 0,
+            offset: offset as i64,
+            row: 0,
+            last: true,
+            timestamp_ms: None,
+            time_us: offset as i64,
+            key: None,
+            features: x.map(Cell::Number).into(),
+            carry: [].into(),
+            thresholds: quantiles.map(|q| truth.place(q)).into(),
+            target: Some(Target { values: [target].into(), known: Known::WithEvent }),
+        })));
+        while operator.take(&mut actions).is_some() {}
+        let Some(Action::Score(scored)) = actions.first() else { panic!("nothing was scored") };
+        if offset + num_last >= num_events {
+            let told = scored.score.realized.unwrap();
+            judge.regret_nats += truth.log_density(target) - told.log_score;
+            let spread = truth.place(quantiles[1]) - truth.place(median);
+            judge.quantile_error += (scored.score.figures[3] - truth.place(quantiles[1])).abs() / spread;
+            judge.add(&scored.score.figures[..3], &scored.score.params, told.pit);
+        }
+        actions.clear();
+    }
+    judge.report()
+}
+
+struct Judge<'a> {
+    density: &'a dyn Density,
+    workspace: density::Workspace,
+    regret_nats: f64,
+    quantile_error: f64,
+    tail_errors: [f64; 3],
+    tail_ratios: [f64; 3],
+    tail_index: f64,
+    pits: Vec<f64>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(density: &'a dyn Density) -> Self {
+        Self {
+            density,
+            workspace: density.workspace(),
+            regret_nats: 0.0,
+            quantile_error: 0.0,
+            tail_errors: [0.0; 3],
+            tail_ratios: [0.0; 3],
+            tail_index: 0.0,
+            pits: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, exceed: &[f64], params: &[f32], pit: f64) {
+        for (i, (told, p)) in exceed.iter().zip(TAIL_PROBABILITIES).enumerate() {
+            self.tail_errors[i] += (told / p - 1.0).abs();
+            self.tail_ratios[i] += told / p;
+        }
+        // Behind the density's parameters stand center and scale of the target.
+        self.density.load(&params[..params.len() - 2], &mut self.workspace);
+        self.tail_index += self.density.tail_index(&self.workspace);
+        self.pits.push(pit);
+    }
+
+    fn report(mut self) -> Report {
+        self.pits.sort_by(f64::total_cmp);
+        let n = self.pits.len() as f64;
+        let distance = |from: f64| {
+            let above = self.pits.iter().enumerate().filter(|(_, pit)| **pit >= from);
+            above
+                .map(|(i, pit)| (i as f64 / n - pit).abs().max(((i + 1) as f64 / n - pit).abs()))
+                .fold(0.0, f64::max)
+        };
+        Report {
+            regret_nats: self.regret_nats / n,
+            tail_errors: self.tail_errors.map(|sum| sum / n),
+            tail_ratios: self.tail_ratios.map(|sum| sum / n),
+            quantile_error: self.quantile_error / n,
+            tail_index: self.tail_index / n,
+            pit_distance: distance(0.0),
+            pit_tail_distance: distance(0.99) / 0.01,
+        }
+    }
+}
