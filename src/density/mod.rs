@@ -29,7 +29,7 @@ pub trait Density: Send + Sync {
     /// How many parameters a row has.
     fn num_params(&self) -> usize;
 
-    /// The row of the standard normal distribution, where learning starts.
+    /// The row where learning starts: the standard normal distribution, but for a tail.
     fn initial(&self) -> Vec<f32>;
 
     /// Which parameters are a location in the data's units: adding to them moves the distribution by as much.

@@ -26,7 +26,7 @@ pub trait Transform {
     /// How many numbers [`Transform::prepare`] writes.
     fn num_prepared(&self) -> usize;
 
-    /// Writes raw parameters that make it the identity. `center` (d) is where in the data it can bend first, so that
+    /// Writes raw parameters that make it the identity, or of a tail the start of learning. `center` (d) is where in the data it can bend first, so that
     /// the layers of a stack start out different.
     fn initial(&self, center: &[f64], raw: &mut [f64]);
 

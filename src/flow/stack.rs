@@ -81,7 +81,7 @@ impl Stack {
         self.places.iter().map(|place| (&place.layer, place.raw.clone()))
     }
 
-    /// Raw parameters that make the stack the identity, with centres that spread over the base's bulk.
+    /// Raw parameters that make the stack the identity, but for a tail, with centres that spread over the base's bulk.
     #[must_use]
     pub fn initial(&self) -> Vec<f64> {
         let mut raw = vec![0.0; self.num_params()];

@@ -41,6 +41,11 @@ fn kind() -> impl Strategy<Value = FlowKind> {
     prop::sample::select(KINDS.to_vec())
 }
 
+/// All but the generalised Pareto, whose density has a cusp: autograd and `tail::tests` look at its gradients.
+fn smooth_kind() -> impl Strategy<Value = FlowKind> {
+    kind().prop_filter("a cusp", |kind| *kind != FlowKind::Pareto)
+}
+
 fn vector(bound: f64, len: usize) -> impl Strategy<Value = Vec<f64>> {
     prop::collection::vec(-bound..bound, len)
 }
@@ -80,8 +85,13 @@ proptest! {
                 (0..dim).map(|i| (a[i] - 8.0 * b[i] + 8.0 * c[i] - d[i]) / (12.0 * h)).collect()
             })
             .collect();
-        if kind == FlowKind::Radial && distance(&x[..dim], &prepared[2..]) < 10.0 * h {
-            return Ok(()); // the Jacobian has a kink at the centre
+        let has_kink = match kind {
+            FlowKind::Radial => distance(&x[..dim], &prepared[2..]) < 10.0 * h,
+            FlowKind::Pareto => x[..dim].iter().zip(&prepared).any(|(x, m)| (x - m).abs() < 10.0 * h),
+            _ => false,
+        };
+        if has_kink {
+            return Ok(());
         }
         let numeric = determinant(&columns);
         prop_assert!((numeric - log_det.exp()).abs() < 1e-6 * log_det.exp().max(1.0), "{numeric} {}", log_det.exp());
@@ -111,8 +121,8 @@ proptest! {
         let log_density = stack.log_density_grad(&x[..dim], &mut grad, &mut ws);
         prop_assert!(log_density.is_finite());
         prop_assert!(grad.iter().chain(ws.grad_data()).all(|g| g.is_finite()), "{grad:?}");
-        if kinds.iter().any(|kind| kind.is_tail()) {
-            return Ok(()); // a tail of an index of 2 takes 40 standard deviations beyond what a number can hold
+        if kinds.iter().filter(|kind| kind.is_tail()).count() > 1 {
+            return Ok(()); // two tails on top of each other take a few deviations beyond what a number can hold
         }
         let z: Vec<f64> = x[..dim].iter().map(|x| x * 1e-5).collect();
         prop_assert!(stack.inverse(&z, &mut ws).iter().all(|x| x.is_finite()));
@@ -120,7 +130,7 @@ proptest! {
 
     #[test]
     fn the_gradient_is_that_of_the_value(
-        kinds in prop::collection::vec(kind(), 1..5),
+        kinds in prop::collection::vec(smooth_kind(), 1..5),
         dim in 1..=3usize,
         raw in vector(1.5, 48),
         x in vector(2.0, 3),

@@ -51,9 +51,29 @@ pub fn lambert_w(t: f64) -> f64 {
     w
 }
 
+/// Lambert's W at t = eˡ for l ≥ 1, where t itself may overflow.
+#[must_use]
+pub fn lambert_w_of_exp(log: f64) -> f64 {
+    let mut w = (log - log.ln()).max(0.5);
+    for _ in 0..6 {
+        // Newton's method on w + log w.
+        w -= (w + w.ln() - log) * w / (1.0 + w);
+    }
+    w
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lambert_w_is_the_same_by_the_logarithm() {
+        for log in [1.0, 2.0, 10.0, 300.0, 700.0] {
+            let (direct, by_log) = (lambert_w(f64::exp(log)), lambert_w_of_exp(log));
+            assert!((by_log / direct - 1.0).abs() < 1e-13, "{log}: {direct} {by_log}");
+        }
+        assert!((lambert_w_of_exp(1e5) + lambert_w_of_exp(1e5).ln() - 1e5).abs() < 1e-10);
+    }
 
     #[test]
     fn lambert_w_solves_its_equation() {

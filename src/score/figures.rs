@@ -73,11 +73,10 @@ impl Figures {
             });
         }
         for level in &self.quantiles {
-            figures.push(target.restore(density.quantile(level, workspace)));
+            figures.push(finite_or_null(target.restore(density.quantile(level, workspace))));
         }
         for shortfall in &self.shortfalls {
-            let shortfall = shortfall.of(density.as_ref(), workspace);
-            figures.push(if shortfall.is_finite() { target.restore(shortfall) } else { f64::NAN });
+            figures.push(finite_or_null(target.restore(shortfall.of(density.as_ref(), workspace))));
         }
         figures.into()
     }
@@ -98,6 +97,11 @@ impl Figures {
             pit: density.log_cdf(y, workspace).exp(),
         }
     }
+}
+
+/// What is beyond what numbers hold is no figure.
+fn finite_or_null(figure: f64) -> f64 {
+    if figure.is_finite() { figure } else { f64::NAN }
 }
 
 /// The density's parameters, and center and scale of the target.

@@ -1,16 +1,31 @@
 //! Lambert W × Gaussian tails.
 
 use super::{Derivatives, Shape};
-use crate::math::scalar::lambert_w;
+use crate::math::scalar::{lambert_w, lambert_w_of_exp};
 
 /// w = u exp(ξ u² / 2), so that u = w exp(−W/2) with Lambert's W = W(ξ w²) (Goerg 2015, "The Lambert way to Gaussianize
 /// heavy-tailed data", section 2). With ξ = 0 it is the identity, and the tail stays Gaussian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lambert;
 
+/// Further out w² would overflow.
+const FAR: f64 = 1e100;
+
+/// W(ξ w²).
+fn lambert(w: f64, index: f64) -> f64 {
+    if w > FAR && index > 0.0 {
+        lambert_w_of_exp(index.ln() + 2.0 * w.ln())
+    } else {
+        lambert_w(index * w * w)
+    }
+}
+
 impl Shape for Lambert {
     fn to_base(self, w: f64, index: f64) -> (f64, f64) {
-        let lambert = lambert_w(index * w * w);
+        if w == f64::INFINITY {
+            return (w, f64::NEG_INFINITY);
+        }
+        let lambert = lambert(w, index);
         (w * (-0.5 * lambert).exp(), -0.5 * lambert - lambert.ln_1p())
     }
 
@@ -20,7 +35,7 @@ impl Shape for Lambert {
 
     fn derivatives(self, w: f64, index: f64) -> Derivatives {
         // dW(t)/dt = e^−W / (1 + W).
-        let lambert = lambert_w(index * w * w);
+        let lambert = lambert(w, index);
         let shrink = (-0.5 * lambert).exp();
         let u = w * shrink;
         let below = 1.0 + lambert;

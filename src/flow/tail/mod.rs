@@ -15,6 +15,8 @@ use crate::math::scalar::sigmoid;
 
 /// Tail indices are below this; from 1 on there is no mean.
 pub const MAX_INDEX: f64 = 2.0;
+/// No quantile is further than this many scales from the location: beyond it numbers end, and a published figure has to be one.
+const MAX_DISTANCE: f64 = 1e140;
 /// Where ξ above m stands among the prepared parameters, for d = 1.
 pub(super) const UPPER_INDEX: usize = 4;
 /// The index that learning starts from: so light that a Gaussian stream hardly notices, and not so light that its gradient
@@ -83,7 +85,7 @@ impl<S: Shape> Transform for Tail<S> {
         5 * self.dim
     }
 
-    /// As near to the identity as a start with a gradient can be.
+    /// Location 0, scale 1, and the same light index on both sides.
     fn initial(&self, _center: &[f64], raw: &mut [f64]) {
         let d = self.dim;
         raw[..2 * d].fill(0.0);
@@ -118,7 +120,7 @@ impl<S: Shape> Transform for Tail<S> {
     fn inverse(&self, prepared: &[f64], z: &[f64], x: &mut [f64]) {
         let d = self.dim;
         for i in 0..d {
-            let w = self.shape.to_data(z[i].abs(), prepared[self.place(3, z[i], i)]);
+            let w = self.shape.to_data(z[i].abs(), prepared[self.place(3, z[i], i)]).min(MAX_DISTANCE);
             x[i] = prepared[i] + w.copysign(z[i]) / prepared[2 * d + i];
         }
     }

@@ -109,6 +109,26 @@ fn each_side_has_its_own_index_and_the_middle_slope_one() {
 }
 
 #[test]
+fn it_rises_to_the_end_of_what_numbers_hold() {
+    fn rises<S: Shape + std::fmt::Debug>(shape: S, index: f64) {
+        let mut last = 0.0;
+        for exponent in 0..=308 {
+            let (u, log_slope) = shape.to_base(10f64.powi(exponent), index);
+            assert!(
+                u > last && u.is_finite() && log_slope.is_finite(),
+                "{shape:?} {index} 1e{exponent}: {u} {log_slope}"
+            );
+            last = u;
+        }
+        assert!(shape.to_base(f64::INFINITY, index).0 == f64::INFINITY);
+    }
+    for index in [0.01, 0.3, 1.0, 1.99] {
+        rises(Pareto, index);
+        rises(Lambert, index);
+    }
+}
+
+#[test]
 fn it_works_axis_by_axis() {
     let tail = Tail::new(2, Pareto);
     let raw = [0.5, -1.0, 0.3, -0.2, raw_for(0.1), raw_for(0.2), raw_for(0.3), raw_for(0.4)];
