@@ -8,6 +8,9 @@ const MIN_ALPHA: f64 = 1e-2;
 /// The least 1 + β, the slope at the centre: without it, log-determinants would have no bound.
 const MIN_SLOPE: f64 = 1e-3;
 
+/// Squares overflow soon beyond this.
+const FAR: f64 = 1e150;
+
 /// z = x + αβ (x − γ) / (α + ‖x − γ‖), with α > 0 and β > −1 (Rezende & Mohamed 2015, equation 14).
 ///
 /// Raw parameters: α_raw, β_raw, γ (d); α = 0.01 + softplus(α_raw), β = −1 + 0.001 + softplus(β_raw).
@@ -27,7 +30,7 @@ impl Radial {
         if self.dim == 1 {
             return (x[0] - center[0]).abs();
         }
-        x.iter().zip(center).map(|(x, c)| (x - c) * (x - c)).sum::<f64>().sqrt()
+        x.iter().zip(center).fold(0.0, |distance, (x, c)| f64::hypot(distance, x - c))
     }
 }
 
@@ -71,7 +74,8 @@ impl Transform for Radial {
         let distance = self.distance(z, center);
         let reach = alpha * (1.0 + beta);
         let b = reach - distance;
-        let root = b.mul_add(b, 4.0 * alpha * distance).sqrt();
+        // A tail may give points whose squares overflow; there the root is |b|.
+        let root = if b.abs() < FAR { b.mul_add(b, 4.0 * alpha * distance).sqrt() } else { b.abs() };
         let r = if b > 0.0 { 2.0 * alpha * distance / (b + root) } else { 0.5 * (root - b) };
         let shrink = (alpha + r) / (r + reach);
         let pull = beta * alpha / (alpha + r) * shrink;
