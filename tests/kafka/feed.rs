@@ -32,7 +32,7 @@ const SPOILT: usize = 97;
 const FLIGHTS_PER_SECOND: f64 = 500.0;
 /// So many come at a time.
 const FLIGHTS_AT_A_TIME: usize = 60;
-/// Flights to an Arrow message.
+/// Flights to an Arrow message of partition 0.
 const ROWS_PER_MESSAGE: usize = 200;
 /// So many Arrow messages come at first: while such a backlog is worked off, a commit finds messages that are taken in part.
 const BACKLOG_MESSAGES: usize = 100;
@@ -64,21 +64,24 @@ pub fn records(num_partitions: i32) -> impl Iterator<Item = Record> + Send {
     })
 }
 
-/// Flights of one year as Arrow messages, those of consecutive flights in different partitions: in the order of their times,
-/// each message is taken row by row in turn with others.
+/// Flights of one year as Arrow messages, consecutive flights in different partitions. Messages of one partition are a little
+/// shorter than those of the one before, so that where one ends the others are in their midst.
 fn arrow_records(num_partitions: i32) -> impl Iterator<Item = Record> + Send {
-    let rows = ROWS_PER_MESSAGE * num_partitions as usize;
-    let messages = flights::batches(rows).unwrap().flat_map(move |batch| {
-        let batch = batch.unwrap();
-        (0..num_partitions).map(move |partition| {
-            let dealt = UInt32Array::from_iter_values(
-                (0..batch.num_rows() as u32).skip(partition as usize).step_by(num_partitions as usize),
-            );
-            let dealt = take_record_batch(&batch, &dealt).unwrap();
-            let mut writer = StreamWriter::try_new(Vec::new(), &dealt.schema()).unwrap();
-            writer.write(&dealt).unwrap();
-            (partition, writer.into_inner().unwrap())
-        })
+    let num_partitions = num_partitions as usize;
+    let rows_of = |partition: usize| ROWS_PER_MESSAGE - 30 * partition;
+    let mut batches: Vec<_> =
+        (0..num_partitions).map(|p| flights::batches(rows_of(p) * num_partitions).unwrap()).collect();
+    let mut num_rows = vec![0; num_partitions];
+    let messages = std::iter::from_fn(move || {
+        // The partition that is behind goes on.
+        let partition = (0..num_partitions).min_by_key(|&p| num_rows[p])?;
+        let batch = batches[partition].next()?.unwrap();
+        num_rows[partition] += rows_of(partition);
+        let dealt = (partition as u32..batch.num_rows() as u32).step_by(num_partitions);
+        let dealt = take_record_batch(&batch, &UInt32Array::from_iter_values(dealt)).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &dealt.schema()).unwrap();
+        writer.write(&dealt).unwrap();
+        Some((partition as i32, writer.into_inner().unwrap()))
     });
     messages.enumerate().map(|(index, (partition, message))| {
         let is_spoilt = index % SPOILT == SPOILT - 1;
