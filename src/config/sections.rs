@@ -100,11 +100,11 @@ section! {
 }
 
 const FLOWS: &[(&str, FlowKind)] = &[
-    ("affine", FlowKind::Affine),
-    ("planar", FlowKind::Planar),
-    ("radial", FlowKind::Radial),
-    ("pareto", FlowKind::Pareto),
-    ("lambert", FlowKind::Lambert),
+    (FlowKind::Affine.name(), FlowKind::Affine),
+    (FlowKind::Planar.name(), FlowKind::Planar),
+    (FlowKind::Radial.name(), FlowKind::Radial),
+    (FlowKind::Pareto.name(), FlowKind::Pareto),
+    (FlowKind::Lambert.name(), FlowKind::Lambert),
 ];
 
 const ACTIVATIONS: &[(&str, Activation)] = &[

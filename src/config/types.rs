@@ -175,7 +175,7 @@ pub enum FlowKind {
 impl FlowKind {
     /// As it is written in a config.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Affine => "affine",
             Self::Planar => "planar",

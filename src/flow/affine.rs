@@ -5,17 +5,15 @@ use super::{At, Grad, Transform};
 /// The scale stays within e^±12 of the data's unit: smaller ones would be lost in the rounding of the data.
 const MAX_LOG_SCALE: f64 = 12.0;
 
-/// A scale's logarithm s = 12 tanh(s_raw / 12), and its slope in s_raw.
-pub(super) struct LogScale {
-    pub value: f64,
-    pub slope: f64,
+/// A scale's logarithm s = 12 tanh(s_raw / 12).
+pub(super) fn log_scale(raw: f64) -> f64 {
+    MAX_LOG_SCALE * (raw / MAX_LOG_SCALE).tanh()
 }
 
-impl LogScale {
-    pub fn of(raw: f64) -> Self {
-        let saturation = (raw / MAX_LOG_SCALE).tanh();
-        Self { value: MAX_LOG_SCALE * saturation, slope: 1.0 - saturation * saturation }
-    }
+/// ∂s/∂s_raw, where [`log_scale`] is s.
+pub(super) fn log_scale_slope(log_scale: f64) -> f64 {
+    let saturation = log_scale / MAX_LOG_SCALE;
+    1.0 - saturation * saturation
 }
 
 /// z = (x − m) ⊙ e⁻ˢ with s = 12 tanh(s_raw / 12).
@@ -53,7 +51,7 @@ impl Transform for Affine {
         let d = self.dim;
         prepared[..d].copy_from_slice(&raw[..d]);
         for i in 0..d {
-            let log_scale = LogScale::of(raw[d + i]).value;
+            let log_scale = log_scale(raw[d + i]);
             prepared[d + i] = log_scale;
             prepared[2 * d + i] = (-log_scale).exp();
         }
@@ -81,7 +79,7 @@ impl Transform for Affine {
             let z = (at.x[i] - at.prepared[i]) * rate;
             grad_x[i] = grad.z[i] * rate;
             grad_raw[i] = -grad_x[i];
-            grad_raw[d + i] = -(grad.z[i] * z + grad.log_det) * LogScale::of(at.raw[d + i]).slope;
+            grad_raw[d + i] = -(grad.z[i] * z + grad.log_det) * log_scale_slope(at.prepared[d + i]);
         }
     }
 }

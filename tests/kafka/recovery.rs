@@ -35,10 +35,14 @@ fn setup(cluster: &Cluster) -> Setup<'_> {
 /// Runs until all of the input is committed; gives what the process said.
 fn run(setup: &Setup<'_>, sets: &[&str], end: usize) -> String {
     let process = setup.start(sets);
+    wait_until_at(setup, &process, end);
+    process.stop()
+}
+
+fn wait_until_at(setup: &Setup<'_>, process: &Process, end: usize) {
     process.wait_until("at the end", |_| {
         setup.cluster.committed(&setup.group, &setup.input).get(&0) == Some(&(end as i64))
     });
-    process.stop()
 }
 
 /// Goes on with more flights, and asserts that all of them are scored once, as if nothing had happened.
@@ -176,9 +180,7 @@ fn an_input_of_transactions_leaves_no_lag_and_when_it_has_expired_nothing_was_lo
     // 5,000 flights, a marker, 100 that were taken back, and another marker.
     let end = 5_102;
     let process = setup.start(&SETS);
-    let has_come_to =
-        |end: usize| setup.cluster.committed(&setup.group, &setup.input).get(&0) == Some(&(end as i64));
-    process.wait_until("at the end", |_| has_come_to(end));
+    wait_until_at(&setup, &process, end);
     assert_eq!(cluster.ends(&setup.input)[&0], end as i64);
     let num_committed =
         |process: &Process| process.metric("tailwater_transactions_total{result=\"committed\"}");

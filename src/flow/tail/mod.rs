@@ -10,7 +10,10 @@ mod pareto;
 pub use lambert::Lambert;
 pub use pareto::Pareto;
 
-use super::{At, Grad, Transform, affine::LogScale};
+use super::{
+    At, Grad, Transform,
+    affine::{log_scale, log_scale_slope},
+};
 use crate::math::scalar::sigmoid;
 
 /// Tail indices are below this; from 1 on there is no mean.
@@ -22,6 +25,12 @@ pub(super) const UPPER_INDEX: usize = 4;
 /// The index that learning starts from: so light that a Gaussian stream hardly notices, and not so light that its gradient
 /// vanishes.
 const INITIAL_INDEX: f64 = 0.1;
+
+/// The raw parameter that an index is made from.
+#[must_use]
+pub fn raw_index(index: f64) -> f64 {
+    (index / (MAX_INDEX - index)).ln()
+}
 
 /// An increasing map of the half-line w ≥ 0 on the data's side to u ≥ 0 on the base's, from 0 to 0 with slope 1 there.
 ///
@@ -89,16 +98,16 @@ impl<S: Shape> Transform for Tail<S> {
     fn initial(&self, _center: &[f64], raw: &mut [f64]) {
         let d = self.dim;
         raw[..2 * d].fill(0.0);
-        raw[2 * d..].fill((INITIAL_INDEX / (MAX_INDEX - INITIAL_INDEX)).ln());
+        raw[2 * d..].fill(raw_index(INITIAL_INDEX));
     }
 
     fn prepare(&self, raw: &[f64], prepared: &mut [f64]) {
         let d = self.dim;
         prepared[..d].copy_from_slice(&raw[..d]);
         for i in 0..d {
-            let LogScale { value, .. } = LogScale::of(raw[d + i]);
-            prepared[d + i] = value;
-            prepared[2 * d + i] = (-value).exp();
+            let log_scale = log_scale(raw[d + i]);
+            prepared[d + i] = log_scale;
+            prepared[2 * d + i] = (-log_scale).exp();
         }
         for i in 0..2 * d {
             prepared[3 * d + i] = MAX_INDEX * sigmoid(raw[2 * d + i]);
@@ -137,7 +146,7 @@ impl<S: Shape> Transform for Tail<S> {
             let grad_a = sign * (grad_u * by.u_by_w + grad.log_det * by.l_by_w);
             grad_x[i] = grad_a * rate;
             grad_raw[i] = -grad_x[i];
-            grad_raw[d + i] = -(grad_a * a + grad.log_det) * LogScale::of(at.raw[d + i]).slope;
+            grad_raw[d + i] = -(grad_a * a + grad.log_det) * log_scale_slope(at.prepared[d + i]);
             let grad_index = grad_u * by.u_by_index + grad.log_det * by.l_by_index;
             let sigma = index / MAX_INDEX;
             (grad_raw[2 * d + i], grad_raw[3 * d + i]) = (0.0, 0.0);

@@ -4,10 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn raw_for(index: f64) -> f64 {
-    (index / (MAX_INDEX - index)).ln()
-}
-
 /// u, log ∂u/∂w, and back.
 fn there_and_back<S: Shape>(shape: S, w: f64, index: f64) -> (f64, f64, f64) {
     let (u, log_slope) = shape.to_base(w, index);
@@ -86,7 +82,7 @@ fn assert_finite<S: Shape>(tail: Tail<S>, raw: &[f64], scaled: f64) {
 
 #[test]
 fn each_side_has_its_own_index_and_the_middle_slope_one() {
-    let raw = [3.0, 0.0, raw_for(0.05), raw_for(0.5)];
+    let raw = [3.0, 0.0, raw_index(0.05), raw_index(0.5)];
     for (tail, name) in
         [(&Tail::new(1, Pareto) as &dyn Transform, "pareto"), (&Tail::new(1, Lambert), "lambert")]
     {
@@ -131,7 +127,7 @@ fn it_rises_to_the_end_of_what_numbers_hold() {
 #[test]
 fn it_works_axis_by_axis() {
     let tail = Tail::new(2, Pareto);
-    let raw = [0.5, -1.0, 0.3, -0.2, raw_for(0.1), raw_for(0.2), raw_for(0.3), raw_for(0.4)];
+    let raw = [0.5, -1.0, 0.3, -0.2, raw_index(0.1), raw_index(0.2), raw_index(0.3), raw_index(0.4)];
     let mut prepared = [0.0; 10];
     tail.prepare(&raw, &mut prepared);
     let x = [4.0, -3.0];
