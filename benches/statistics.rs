@@ -12,7 +12,7 @@ mod streams;
 mod suite;
 
 use streams::Noise;
-use suite::{AFFINE, LAMBERT, PARETO, run};
+use suite::{AFFINE, LAMBERT, PARETO, SPLINE, TAIL, run};
 
 const STREAMS: [Noise; 7] = [
     Noise::StudentT(2),
@@ -41,7 +41,7 @@ fn main() {
         "stream", "model", "seed", "regret", "p̂/p", "|p̂−p|/p", "q.999", "index (true)", "PIT", "1% tail"
     );
     for noise in STREAMS {
-        for (name, flows) in [AFFINE, PARETO, LAMBERT] {
+        for (name, flows) in [AFFINE, PARETO, LAMBERT, TAIL, SPLINE] {
             for seed in 1..=num_seeds as u64 {
                 let seed_set = format!("model.seed={seed}");
                 let mut keys: Vec<&str> = vec![flows, &seed_set];

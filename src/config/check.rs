@@ -48,7 +48,7 @@ impl Checker<'_> {
 
 fn flows(flows: &[FlowKind], check: &mut Checker<'_>) {
     if !flows.iter().any(|flow| flow.has_location()) {
-        let problem = "needs an \"affine\", \"pareto\" or \"lambert\" layer, since nothing else carries location and scale";
+        let problem = "needs a \"tail\", \"affine\", \"pareto\" or \"lambert\" layer, since nothing else carries location and scale";
         check.report("model.flows", &[], problem);
     }
     if flows.iter().filter(|flow| flow.is_tail()).count() > 1 {

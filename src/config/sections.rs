@@ -84,11 +84,12 @@ section! {
     Model "model" {
         /// The density: a Normalizing Flow Network.
         kind: ModelKind = Default("\"nfn\""), kind::choice(&[("nfn", ModelKind::Nfn)], &["mdn", "kmn"]), NewModel;
-        /// The layers of the flow, from the base to the data. At least one is "affine", "pareto" or "lambert": they set location and
-        /// scale. The last two also set how heavy each tail is ("pareto" from exponential on, "lambert" from Gaussian on): at most one of
-        /// them, best as the last layer. Without one the tails are Gaussian whatever is learned.
-        flows: Vec<FlowKind> = Default("[\"radial\", \"radial\", \"radial\", \"radial\", \"affine\"]"),
-            kind::list("layers", 1..=32, kind::choice(FLOWS, &["tail"])), NewModel;
+        /// The layers of the flow, from the base to the data. "radial", "planar" and "spline" bend; at least one layer is "tail",
+        /// "lambert", "pareto" or "affine", which set location and scale. The first three of those also set how heavy each tail is
+        /// ("tail", like Student's t, and "lambert" from Gaussian on, "pareto" from exponential on): at most one of them, best as
+        /// the last layer. Without one the tails are Gaussian whatever is learned.
+        flows: Vec<FlowKind> = Default("[\"radial\", \"radial\", \"radial\", \"radial\", \"tail\"]"),
+            kind::list("layers", 1..=32, kind::choice(FLOWS, &[])), NewModel;
         /// The net's hidden layers, each by its number of units.
         hidden: Vec<usize> = Default("[32, 32]"), kind::list("layers", 0..=8, kind::whole(1..=4096)), NewModel;
         /// What the hidden layers end in.
@@ -103,8 +104,10 @@ const FLOWS: &[(&str, FlowKind)] = &[
     (FlowKind::Affine.name(), FlowKind::Affine),
     (FlowKind::Planar.name(), FlowKind::Planar),
     (FlowKind::Radial.name(), FlowKind::Radial),
-    (FlowKind::Pareto.name(), FlowKind::Pareto),
+    (FlowKind::Spline.name(), FlowKind::Spline),
+    (FlowKind::Tail.name(), FlowKind::Tail),
     (FlowKind::Lambert.name(), FlowKind::Lambert),
+    (FlowKind::Pareto.name(), FlowKind::Pareto),
 ];
 
 const ACTIVATIONS: &[(&str, Activation)] = &[
@@ -129,8 +132,9 @@ section! {
         rate: f64 = Default("1e-3"), kind::number("a finite number above 0", |value| value > 0.0 && value.is_finite()), Noted;
         /// The gradient's norm is clipped to this; with inf, never.
         clip: f64 = Default("5.0"), kind::number("a number above 0", |value| value > 0.0), Noted;
-        /// Noise regularisation of the numeric inputs and the target.
-        noise: Noise = Default("\"auto\""), kind::noise(), Noted;
+        /// Noise regularisation of the numeric inputs and the target, for records that are learned from more than once: on a stream,
+        /// where each is new, it only blurs. "auto" is a rule of thumb by the number of records.
+        noise: Noise = Default("\"off\""), kind::noise(), Noted;
         /// Labelled records that set the normaliser before anything is learned.
         warmup: usize = Default("2048"), kind::whole(32..=1_000_000), Noted;
     }

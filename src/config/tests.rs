@@ -27,7 +27,7 @@ fn what_is_not_said_has_the_default_of_the_contract() {
     assert_eq!(config.input.max_ahead, Duration::from_secs(3_600));
     assert_eq!(config.target.wait, Duration::from_secs(86_400));
     assert_eq!(config.features[1].kind, FeatureKind::Category { size: 64 });
-    assert_eq!(config.model.flows[3..], [FlowKind::Radial, FlowKind::Affine]);
+    assert_eq!(config.model.flows[3..], [FlowKind::Radial, FlowKind::Tail]);
     assert_eq!(
         (config.model.hidden, config.model.activation, config.model.seed),
         (vec![32, 32], Activation::Tanh, 1)
@@ -39,7 +39,7 @@ fn what_is_not_said_has_the_default_of_the_contract() {
         optimizer: OptimizerKind::Adam,
         rate: 1e-3,
         clip: 5.0,
-        noise: Noise::Auto,
+        noise: Noise::Off,
         warmup: 2048,
     };
     assert_eq!(config.learn, learn);
@@ -270,7 +270,7 @@ fn a_change_of_time_learning_or_figures_is_noted() {
         "learn.optimizer=sgd",
         "learn.rate=1",
         "learn.clip=1",
-        "learn.noise=off",
+        "learn.noise=auto",
         "learn.warmup=32",
         "score.exceed=[1]",
         "score.quantiles=[0.5]",

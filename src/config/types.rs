@@ -170,6 +170,10 @@ pub enum FlowKind {
     Pareto,
     /// Location, scale, and Lambert W × Gaussian tails.
     Lambert,
+    /// Location, scale, and tails like Student's t.
+    Tail,
+    /// Bends each axis by a monotone spline.
+    Spline,
 }
 
 impl FlowKind {
@@ -182,13 +186,15 @@ impl FlowKind {
             Self::Radial => "radial",
             Self::Pareto => "pareto",
             Self::Lambert => "lambert",
+            Self::Tail => "tail",
+            Self::Spline => "spline",
         }
     }
 
     /// Whether it sets the tails.
     #[must_use]
     pub fn is_tail(self) -> bool {
-        matches!(self, Self::Pareto | Self::Lambert)
+        matches!(self, Self::Pareto | Self::Lambert | Self::Tail)
     }
 
     /// Whether it carries location and scale in the data's units.

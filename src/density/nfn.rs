@@ -44,10 +44,7 @@ impl Density for Nfn {
     }
 
     fn locations(&self) -> Vec<usize> {
-        self.stack
-            .layers()
-            .rfind(|(layer, _)| layer.has_location())
-            .map_or_else(Vec::new, |(_, raw)| (raw.start..raw.start + self.dim()).collect())
+        self.stack.locations()
     }
 
     fn workspace(&self) -> Workspace {

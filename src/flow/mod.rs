@@ -7,12 +7,14 @@
 mod affine;
 mod planar;
 mod radial;
+mod spline;
 mod stack;
 pub mod tail;
 
 pub use affine::Affine;
 pub use planar::Planar;
 pub use radial::Radial;
+pub use spline::Spline;
 pub use stack::{Stack, Workspace};
 pub use tail::Tail;
 
@@ -73,10 +75,14 @@ pub enum Layer {
     Planar(Planar),
     /// A contraction or expansion around a point.
     Radial(Radial),
+    /// A monotone spline on each axis.
+    Spline(Spline),
     /// Location, scale, and generalised Pareto tails.
     Pareto(Tail<tail::Pareto>),
     /// Location, scale, and Lambert W × Gaussian tails.
     Lambert(Tail<tail::Lambert>),
+    /// Location, scale, and Student-t tails.
+    Wallace(Tail<tail::Wallace>),
 }
 
 impl Layer {
@@ -89,6 +95,8 @@ impl Layer {
             FlowKind::Radial => Self::Radial(Radial::new(dim)),
             FlowKind::Pareto => Self::Pareto(Tail::new(dim, tail::Pareto)),
             FlowKind::Lambert => Self::Lambert(Tail::new(dim, tail::Lambert)),
+            FlowKind::Tail => Self::Wallace(Tail::new(dim, tail::Wallace)),
+            FlowKind::Spline => Self::Spline(Spline::new(dim)),
         }
     }
 
@@ -99,21 +107,19 @@ impl Layer {
             Self::Radial(radial) => radial,
             Self::Pareto(tail) => tail,
             Self::Lambert(tail) => tail,
+            Self::Wallace(tail) => tail,
+            Self::Spline(spline) => spline,
         }
-    }
-
-    /// Whether its first parameters (d) are a location in the data's units, and its scale one of the data.
-    #[must_use]
-    pub fn has_location(&self) -> bool {
-        matches!(self, Self::Affine(_) | Self::Pareto(_) | Self::Lambert(_))
     }
 
     /// What it makes of the upper tail, for d = 1.
     fn asymptote(&self, prepared: &[f64]) -> Asymptote {
         match self {
             Self::Affine(_) => Asymptote::Slope { log: -prepared[1] },
-            Self::Planar(_) | Self::Radial(_) => Asymptote::Slope { log: 0.0 },
-            Self::Pareto(_) | Self::Lambert(_) => Asymptote::Power { index: prepared[tail::UPPER_INDEX] },
+            Self::Planar(_) | Self::Radial(_) | Self::Spline(_) => Asymptote::Slope { log: 0.0 },
+            Self::Pareto(_) | Self::Lambert(_) | Self::Wallace(_) => {
+                Asymptote::Power { index: prepared[tail::UPPER_INDEX] }
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ pub struct Stack {
 /// A layer, and where its parameters stand in the stack's.
 #[derive(Debug, Clone, PartialEq)]
 struct Place {
+    kind: FlowKind,
     layer: Layer,
     raw: Range<usize>,
     prepared: Range<usize>,
@@ -58,7 +59,7 @@ impl Stack {
                 let (raw_start, prepared_start) = (raw, prepared);
                 raw += layer.num_params();
                 prepared += layer.num_prepared();
-                Place { layer, raw: raw_start..raw, prepared: prepared_start..prepared }
+                Place { kind, layer, raw: raw_start..raw, prepared: prepared_start..prepared }
             })
             .collect();
         Self { dim, places }
@@ -81,16 +82,23 @@ impl Stack {
         self.places.iter().map(|place| (&place.layer, place.raw.clone()))
     }
 
+    /// Which raw parameters (d) are a location in the data's units: those of the layer nearest to the data that has one.
+    #[must_use]
+    pub fn locations(&self) -> Vec<usize> {
+        let last = self.places.iter().rfind(|place| place.kind.has_location());
+        last.map_or_else(Vec::new, |place| (place.raw.start..place.raw.start + self.dim).collect())
+    }
+
     /// Raw parameters that make the stack the identity, but for a tail, with centres that spread over the base's bulk.
     #[must_use]
     pub fn initial(&self) -> Vec<f64> {
         let mut raw = vec![0.0; self.num_params()];
-        let bending = self.places.iter().filter(|place| !place.layer.has_location()).count();
+        let bending = self.places.iter().filter(|place| !place.kind.has_location()).count();
         let mut nth = 0;
         for place in &self.places {
             let center: Vec<f64> = (0..self.dim).map(|axis| 3.0 * spread(nth, bending, axis) - 1.5).collect();
             place.layer.initial(&center, &mut raw[place.raw.clone()]);
-            nth += usize::from(!place.layer.has_location());
+            nth += usize::from(!place.kind.has_location());
         }
         raw
     }

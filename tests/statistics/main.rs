@@ -6,7 +6,7 @@ mod streams;
 mod suite;
 
 use streams::{Noise, TAIL_PROBABILITIES};
-use suite::{AFFINE, LAMBERT, PARETO, run};
+use suite::{AFFINE, TAIL, run};
 
 const NUM_EVENTS: usize = 60_000;
 const NUM_LAST: usize = 15_000;
@@ -33,30 +33,28 @@ fn the_truth_s_own_figures_hold_together() {
 #[test]
 fn a_tail_layer_learns_heavy_tails_and_gaussian_tails_do_not() {
     let noise = Noise::StudentT(3);
-    let [affine, pareto, lambert] =
-        [AFFINE, PARETO, LAMBERT].map(|(_, flows)| run(noise, 1, &[flows], NUM_EVENTS, NUM_LAST));
-    println!("{}: {affine:#?}\n{pareto:#?}\n{lambert:#?}", noise.name());
-    assert!(affine.tail_ratios[1] < 0.3 && affine.tail_index == 0.0, "{affine:?}");
-    assert!(pareto.regret_nats < 0.02 && pareto.tail_errors[0] < 0.3, "{pareto:?}");
+    let [affine, tail] = [AFFINE, TAIL].map(|(_, flows)| run(noise, 1, &[flows], NUM_EVENTS, NUM_LAST));
+    println!("{}: {affine:#?}\n{tail:#?}", noise.name());
+    assert!(affine.tail_ratios[1] < 0.4 && affine.tail_index == 0.0, "{affine:?}");
     assert!(
-        lambert.regret_nats < 0.02 && lambert.tail_errors[0] < 0.25 && lambert.tail_errors[1] < 0.5,
-        "{lambert:?}"
+        tail.regret_nats < 0.02 && tail.tail_errors[0] < 0.25 && tail.tail_errors[1] < 0.5,
+        "{tail:?}"
     );
-    assert!(lambert.tail_index > 0.4 * noise.tail_index(), "{lambert:?}");
-    assert!(lambert.quantile_error < 0.5 * affine.quantile_error, "{lambert:?} {affine:?}");
+    assert!((tail.tail_index / noise.tail_index() - 1.0).abs() < 0.3, "{tail:?}");
+    assert!(tail.quantile_error < 0.5 * affine.quantile_error, "{tail:?} {affine:?}");
     assert!(
-        lambert.pit_distance < 0.02 && lambert.pit_tail_distance < 0.5 * affine.pit_tail_distance,
-        "{lambert:?} {affine:?}"
+        tail.pit_distance < 0.02 && tail.pit_tail_distance < 0.5 * affine.pit_tail_distance,
+        "{tail:?} {affine:?}"
     );
 }
 
 #[test]
 fn a_gaussian_stream_stays_gaussian() {
-    for (name, flows) in [AFFINE, LAMBERT] {
+    for (name, flows) in [AFFINE, TAIL] {
         let report = run(Noise::Gaussian, 1, &[flows], NUM_EVENTS, NUM_LAST);
         println!("{name}: {report:#?}");
         assert!(
-            report.regret_nats < 0.02 && report.tail_index < 0.08 && report.pit_distance < 0.02,
+            report.regret_nats < 0.02 && report.tail_index < 0.1 && report.pit_distance < 0.02,
             "{name}: {report:?}"
         );
         assert!(report.quantile_error < 0.2, "{name}: {report:?}");

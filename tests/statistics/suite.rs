@@ -35,6 +35,9 @@ pub const PARETO: (&str, &str) = ("pareto", r#"model.flows=["radial","radial","r
 pub const LAMBERT: (&str, &str) =
     ("lambert", r#"model.flows=["radial","radial","radial","radial","lambert"]"#);
 
+pub const TAIL: (&str, &str) = ("nfn", r#"model.kind="nfn""#);
+pub const SPLINE: (&str, &str) = ("spline", r#"model.flows=["spline","tail"]"#);
+
 /// How far what was published is from the truth, over the last events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {

@@ -6,9 +6,11 @@
 
 mod lambert;
 mod pareto;
+mod wallace;
 
 pub use lambert::Lambert;
 pub use pareto::Pareto;
+pub use wallace::Wallace;
 
 use super::{
     At, Grad, Transform,

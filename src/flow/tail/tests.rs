@@ -52,6 +52,7 @@ proptest! {
         let (w, index) = (10f64.powf(log10_w), 10f64.powf(log10_index));
         assert_right(Pareto, w, index);
         assert_right(Lambert, w, index);
+        assert_right(Wallace, w, index);
     }
 
     #[test]
@@ -62,6 +63,7 @@ proptest! {
     ) {
         assert_finite(Tail::new(1, Pareto), &raw, sign * 10f64.powf(log10_x));
         assert_finite(Tail::new(1, Lambert), &raw, sign * 10f64.powf(log10_x));
+        assert_finite(Tail::new(1, Wallace), &raw, sign * 10f64.powf(log10_x));
     }
 }
 
@@ -83,9 +85,12 @@ fn assert_finite<S: Shape>(tail: Tail<S>, raw: &[f64], scaled: f64) {
 #[test]
 fn each_side_has_its_own_index_and_the_middle_slope_one() {
     let raw = [3.0, 0.0, raw_index(0.05), raw_index(0.5)];
-    for (tail, name) in
-        [(&Tail::new(1, Pareto) as &dyn Transform, "pareto"), (&Tail::new(1, Lambert), "lambert")]
-    {
+    let tails: [(&dyn Transform, &str); 3] = [
+        (&Tail::new(1, Pareto), "pareto"),
+        (&Tail::new(1, Lambert), "lambert"),
+        (&Tail::new(1, Wallace), "wallace"),
+    ];
+    for (tail, name) in tails {
         let mut prepared = [0.0; 5];
         tail.prepare(&raw, &mut prepared);
         let base = |x: f64| {
@@ -121,6 +126,7 @@ fn it_rises_to_the_end_of_what_numbers_hold() {
     for index in [0.01, 0.3, 1.0, 1.99] {
         rises(Pareto, index);
         rises(Lambert, index);
+        rises(Wallace, index);
     }
 }
 
