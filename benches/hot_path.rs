@@ -68,7 +68,7 @@ fn event(c: &mut Criterion) {
         }
     }
     let mut operator =
-        Operator::new(&config, density::build(&config.model, 1), [(0, Position::at(0))].into());
+        Operator::new(&config, density::build(&config.model, &config.target), [(0, Position::at(0))].into());
     let mut actions = Vec::new();
     let take = |operator: &mut Operator, record: &Record, actions: &mut Vec<Action>| {
         operator.push(Input::Record(record.clone()));
@@ -92,7 +92,7 @@ fn learn(c: &mut Criterion) {
     let config = config(128);
     let events = events(&config, 2_048);
     let mut operator =
-        Operator::new(&config, density::build(&config.model, 1), [(0, Position::at(0))].into());
+        Operator::new(&config, density::build(&config.model, &config.target), [(0, Position::at(0))].into());
     let mut actions = Vec::new();
     let mut group = c.benchmark_group("learn");
     group.throughput(Throughput::Elements(128));
@@ -116,7 +116,7 @@ fn learn(c: &mut Criterion) {
 /// A full batch of scores to bytes.
 fn encode(c: &mut Criterion) {
     let config = config(128);
-    let density = density::build(&config.model, 1);
+    let density = density::build(&config.model, &config.target);
     let provenance = Provenance { version: "0", group: "bench", config: "0", model: "{}" };
     let schema = RowSchema::scores(
         &Columns::new(&config),

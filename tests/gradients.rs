@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use tailwater::{
     config::FlowKind,
-    density::{Density, Nfn},
+    density::{Density, Kmn, Mdn, Nfn, Role},
     flow::{At, Grad, Layer, Stack, Transform, tail::MAX_INDEX},
 };
 use tch::{Kind, Tensor};
@@ -139,6 +139,29 @@ fn softplus(x: &Tensor) -> Tensor {
     x.logaddexp(&x.zeros_like())
 }
 
+/// z and log |det ∂z/∂x| of a stack as tensors.
+fn stack_oracle(stack: &Stack, kinds: &[FlowKind], raw: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
+    let (mut point, mut total) = (x.shallow_clone(), Tensor::from(0f64));
+    for ((_, place), &kind) in stack.layers().rev().zip(kinds.iter().rev()) {
+        let own = raw.narrow(0, place.start as i64, place.len() as i64);
+        let (z, log_det) = oracle(kind, &own, &point);
+        total += log_det;
+        point = z;
+    }
+    (point, total)
+}
+
+/// log weights, means and scales of a mixture's parts as tensors.
+fn parts_oracle(is_kernel: bool, raw: &Tensor) -> (Tensor, Tensor, Tensor) {
+    let scale = |raw: Tensor| softplus(&raw) + 1e-3;
+    if is_kernel {
+        let log_weights = raw.narrow(0, 0, 40).log_softmax(0, Kind::Double);
+        let means = raw.narrow(0, 40, 20).repeat_interleave_self_int(2, 0, 40);
+        return (log_weights, means, scale(raw.narrow(0, 60, 2)).repeat([20]));
+    }
+    (raw.narrow(0, 0, 10).log_softmax(0, Kind::Double), raw.narrow(0, 10, 10), scale(raw.narrow(0, 20, 10)))
+}
+
 fn leaf(values: &[f64]) -> Tensor {
     Tensor::from_slice(values).set_requires_grad(true)
 }
@@ -245,14 +268,7 @@ proptest! {
         stack.log_density_grad(y, &mut vec![0.0; raw.len()], &mut space);
 
         let (raw_leaf, y_leaf) = (leaf(&raw), leaf(y));
-        let mut point = y_leaf.shallow_clone();
-        let mut total = Tensor::from(0f64);
-        for ((_, place), &kind) in stack.layers().rev().zip(kinds.iter().rev()) {
-            let own = raw_leaf.narrow(0, place.start as i64, place.len() as i64);
-            let (z, log_det) = oracle(kind, &own, &point);
-            total += log_det;
-            point = z;
-        }
+        let (point, mut total) = stack_oracle(&stack, &kinds, &raw_leaf, &y_leaf);
         let log_normal = -0.5 * point.dot(&point) - 0.5 * dim as f64 * std::f64::consts::TAU.ln();
         total += log_normal;
         total.backward();
@@ -263,4 +279,93 @@ proptest! {
             prop_assert!(difference(&grad, &numbers(&raw_leaf.grad())) < TOLERANCE);
         }
     }
+
+    #[test]
+    fn the_probability_of_an_interval_agrees_with_autograd(
+        kinds in prop::collection::vec(kind(), 0..4),
+        raw in prop::collection::vec(-2f32..2.0, 92),
+        low in -3.0..3.0f64,
+        log10_width in -1.0..1.0f64,
+    ) {
+        let density = Nfn::new(&kinds, 1);
+        let params = &raw[..density.num_params()];
+        let planars = density.stack().layers().filter(|(layer, _)| matches!(layer, Layer::Planar(_)));
+        for (_, place) in planars {
+            prop_assume!(well_conditioned(&[f64::from(params[place.start])]));
+        }
+        let raw_leaf = leaf(&params.iter().map(|&param| f64::from(param)).collect::<Vec<_>>());
+        let high = low + 10f64.powf(log10_width);
+        let end = |y: f64| stack_oracle(density.stack(), &kinds, &raw_leaf, &Tensor::from_slice(&[y])).0;
+        let (z_low, z_high) = (end(low), end(high));
+        let lowest = numbers(&z_low)[0].abs();
+        // The oracle takes a difference of probabilities.
+        prop_assume!(lowest < 4.0 && numbers(&(&z_high - &z_low))[0] > 1e-3);
+        let mass = (z_high.special_ndtr() - z_low.special_ndtr()).log();
+        assert_mass_agrees(&density, params, low, high, &mass, &raw_leaf);
+    }
+
+    #[test]
+    fn mixtures_agree_with_autograd(
+        is_kernel in prop::bool::ANY,
+        raw in prop::collection::vec(-2f32..2.0, 62),
+        low in -3.0..3.0f64,
+        log10_width in -1.0..1.0f64,
+    ) {
+        let density: &dyn Density = if is_kernel { &Kmn } else { &Mdn };
+        let params = &raw[..density.num_params()];
+        let raw: Vec<f64> = params.iter().map(|&param| f64::from(param)).collect();
+        let mut ws = density.workspace();
+        density.load(params, &mut ws);
+        let mut grad = vec![f64::NAN; params.len()];
+        let log_density = density.log_density_grad(&[low], &mut grad, &mut ws);
+
+        let raw_leaf = leaf(&raw);
+        let (log_weights, means, scales) = parts_oracle(is_kernel, &raw_leaf);
+        let z = (low - &means) / &scales;
+        let parts: Tensor = &log_weights - 0.5 * &z * &z - 0.5 * std::f64::consts::TAU.ln() - scales.log();
+        let total = parts.logsumexp([0], false);
+        total.backward();
+        prop_assert!(difference(&[log_density], &numbers(&total)) < TOLERANCE);
+        let expected = learned(density, numbers(&raw_leaf.grad()));
+        prop_assert!(difference(&grad, &expected) < TOLERANCE, "{grad:?} {expected:?}");
+
+        let raw_leaf = leaf(&raw);
+        let (log_weights, means, scales) = parts_oracle(is_kernel, &raw_leaf);
+        let high = low + 10f64.powf(log10_width);
+        let end = |y: f64| ((y - &means) / &scales).special_ndtr();
+        let mass: Tensor = (log_weights.exp() * (end(high) - end(low))).sum(Kind::Double).log();
+        prop_assume!(numbers(&mass)[0] > -12.0);
+        assert_mass_agrees(density, params, low, high, &mass, &raw_leaf);
+    }
+}
+
+/// A gradient without what is never learned.
+fn learned(density: &dyn Density, mut grad: Vec<f64>) -> Vec<f64> {
+    for (g, _) in grad.iter_mut().zip(density.roles()).filter(|(_, role)| *role == Role::Fixed) {
+        *g = 0.0;
+    }
+    grad
+}
+
+/// Asserts that the probability of an interval, and its gradient, are the oracle's.
+fn assert_mass_agrees(
+    density: &dyn Density,
+    params: &[f32],
+    low: f64,
+    high: f64,
+    mass: &Tensor,
+    raw_leaf: &Tensor,
+) {
+    let mut ws = density.workspace();
+    density.load(params, &mut ws);
+    let mut grad = vec![f64::NAN; params.len()];
+    let log_mass = density.log_mass_grad(low, high, &mut grad, &mut ws);
+    assert!(difference(&[log_mass], &numbers(mass)) < TOLERANCE, "{log_mass} {mass}");
+    if params.is_empty() {
+        return;
+    }
+    mass.sum(Kind::Double).backward();
+    let expected = learned(density, numbers(&raw_leaf.grad()));
+    // The oracle's difference of probabilities loses digits where the interval is narrow.
+    assert!(difference(&grad, &expected) < 1e-5, "{grad:?} {expected:?}");
 }

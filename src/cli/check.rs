@@ -163,7 +163,7 @@ fn check_state(config: &Config, membership: &Membership, partitions: &[i32]) -> 
     let input = offsets::input_facts(config, membership, partitions, &mut || true);
     let input = input.map_err(|error| ReadError::start(config, error))?;
     let input = input.context("reading the offsets was interrupted")?;
-    let density = density::build(&config.model, config.target.fields.len());
+    let density = density::build(&config.model, &config.target);
     match run::decide(config, &density, topic, &input) {
         Ok(beginning) => show_state(&beginning),
         Err(mismatches) => {

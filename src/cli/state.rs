@@ -160,7 +160,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<()> {
     let name = file.display();
     let bytes = fs::read(file).with_context(|| format!("{name} can't be read"))?;
     let snapshot = Snapshot::from_bytes(&bytes).with_context(|| format!("{name} can't be imported"))?;
-    let density = density::build(&config.model, config.target.fields.len());
+    let density = density::build(&config.model, &config.target);
     recovery::fit(&config, &density, &snapshot)
         .map_err(|why| anyhow::anyhow!("{name} can't be imported: {why}"))?;
     let progress = state

@@ -116,7 +116,11 @@ impl Config {
         for Fact { key, value } in facts {
             let key = match key.strip_prefix(FEATURES).and_then(|rest| rest.strip_prefix('.')) {
                 Some(name) => format!("{FEATURES}.{}", Value::Text(name.to_owned())),
-                None if key == "target.fields" || key.starts_with("model.") => key.clone(),
+                None if ["target.fields", "target.support"].contains(&key.as_str())
+                    || key.starts_with("model.") =>
+                {
+                    key.clone()
+                }
                 None => continue,
             };
             // A value is one line: it can't bring keys of its own.

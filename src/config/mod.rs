@@ -26,8 +26,8 @@ pub use reference::reference;
 pub use sections::{Admin, Delivery, Input, Kafka, Learn, Model, Output, Score, State, Target};
 pub use types::{
     Activation, Feature, FeatureKind, FieldPath, FlowKind, Guarantee, InputFormat, ModelKind, Noise,
-    NotAStart, OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Threshold, ThresholdValue, TimeField,
-    TimeUnit, Transform,
+    NotAStart, OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Support, Threshold, ThresholdValue,
+    TimeField, TimeUnit, Transform,
 };
 
 use error::Errors;

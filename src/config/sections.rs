@@ -13,7 +13,7 @@ use super::{
     },
     types::{
         Activation, FieldPath, FlowKind, Guarantee, InputFormat, ModelKind, Noise, OnMismatch, OptimizerKind,
-        OutputFormat, Secret, Start, Threshold, TimeField,
+        OutputFormat, Secret, Start, Support, Threshold, TimeField,
     },
 };
 
@@ -62,6 +62,14 @@ section! {
         time: Option<TimeField> = Optional("\"arrived_at\""), kind::time_field().or_nothing(), Noted;
         /// How long an event waits for its target.
         wait: Duration = Default("\"24h\""), kind::duration(), Noted;
+        /// What the target is rounded to, for instance 1.0 for whole minutes: the model then learns the probability of the interval
+        /// around it, log_score is that probability's logarithm, pit is drawn from within it, P(Y > t) does not count t
+        /// itself, and quantiles are multiples of the step. Without it the target is continuous.
+        step: Option<f64> = Optional("1.0"),
+            kind::number("a finite number above 0", |value| value > 0.0 && value.is_finite()).or_nothing(), Noted;
+        /// Which values the target can have: any ("real"), or those above 0 ("positive"); a record with a target that is not
+        /// is rejected. (With target.step, 0 is what is rounded to it.)
+        support: Support = Default("\"real\""), kind::choice(SUPPORTS, &[]), NewModel;
     }
     later {
         LaterKey {
@@ -70,20 +78,17 @@ section! {
             doc: "Targets on their own topic, joined by key.",
             instead: "remove it and send the target in the event's record, with target.time for when it becomes known",
         },
-        LaterKey {
-            name: "step",
-            only: None,
-            doc: "What the target is rounded to: the likelihood is that of the interval.",
-            instead: "remove it; the target is taken as continuous",
-        },
     }
 }
+
+const SUPPORTS: &[(&str, Support)] = &[("real", Support::Real), ("positive", Support::Positive)];
 
 section! {
     /// The density and the net that gives its parameters.
     Model "model" {
-        /// The density: a Normalizing Flow Network.
-        kind: ModelKind = Default("\"nfn\""), kind::choice(&[("nfn", ModelKind::Nfn)], &["mdn", "kmn"]), NewModel;
+        /// The density: a Normalizing Flow Network, or for comparison a mixture density network of ten Gaussians ("mdn") or a kernel
+        /// mixture network ("kmn"), whose tails are Gaussian.
+        kind: ModelKind = Default("\"nfn\""), kind::choice(KINDS, &[]), NewModel;
         /// The layers of the flow, from the base to the data. "radial", "planar" and "spline" bend; at least one layer is "tail",
         /// "lambert", "pareto" or "affine", which set location and scale. The first three of those also set how heavy each tail is
         /// ("tail", like Student's t, and "lambert" from Gaussian on, "pareto" from exponential on): at most one of them, best as
@@ -99,6 +104,12 @@ section! {
     }
     later {}
 }
+
+const KINDS: &[(&str, ModelKind)] = &[
+    (ModelKind::Nfn.name(), ModelKind::Nfn),
+    (ModelKind::Mdn.name(), ModelKind::Mdn),
+    (ModelKind::Kmn.name(), ModelKind::Kmn),
+];
 
 const FLOWS: &[(&str, FlowKind)] = &[
     (FlowKind::Affine.name(), FlowKind::Affine),

@@ -350,6 +350,7 @@ fn facts_are_every_key_that_is_not_free_in_toml_that_reads_as_the_same() {
         r#"input.time={ field = "meta.sent", unit = "ms" }"#,
         "target.time=known_at",
         "target.wait=1h30m",
+        "target.step=1",
         "learn.noise={ x = 0, y = 0.25 }",
         "learn.clip=inf",
         "learn.rate=1e-7",

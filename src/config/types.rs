@@ -155,6 +155,31 @@ pub enum Transform {
 pub enum ModelKind {
     /// A Normalizing Flow Network.
     Nfn,
+    /// A mixture density network.
+    Mdn,
+    /// A kernel mixture network.
+    Kmn,
+}
+
+impl ModelKind {
+    /// As it is written in a config.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nfn => "nfn",
+            Self::Mdn => "mdn",
+            Self::Kmn => "kmn",
+        }
+    }
+}
+
+/// Which values a target can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// Any.
+    Real,
+    /// Those above 0.
+    Positive,
 }
 
 /// A layer of the flow.

@@ -3,20 +3,31 @@
 //! Parameters are `f32`, the very numbers that are published, and all figures are computed from them in `f64`. The
 //! target is in the model's normalised units.
 
+mod kmn;
 mod level;
+mod mdn;
+mod mixture;
 mod nfn;
+mod positive;
 mod shortfall;
 
+pub use kmn::Kmn;
 pub use level::Level;
+pub use mdn::Mdn;
 pub use nfn::Nfn;
+pub use positive::Positive;
 pub use shortfall::Shortfall;
 
 use std::sync::Arc;
 
 use crate::{
-    config::{Model, ModelKind},
+    config::{Model, ModelKind, Support, Target},
     flow,
 };
+use mixture::Mixture;
+
+/// A target has at most so many fields.
+pub const MAX_DIM: usize = 8;
 
 /// A family of distributions over d-vectors, one for each row of parameters.
 ///
@@ -29,11 +40,12 @@ pub trait Density: Send + Sync {
     /// How many parameters a row has.
     fn num_params(&self) -> usize;
 
-    /// The row where learning starts: the standard normal distribution, but for a tail.
-    fn initial(&self) -> Vec<f32>;
+    /// The row where learning starts, for targets such as these (d each): about as wide as they are, where they are. Without
+    /// any, as for standard normal ones.
+    fn initial(&self, targets: &[f64]) -> Vec<f32>;
 
-    /// Which parameters are a location in the data's units: adding to them moves the distribution by as much.
-    fn locations(&self) -> Vec<usize>;
+    /// What each parameter of a row is.
+    fn roles(&self) -> Vec<Role>;
 
     /// Space for the other calls to work in.
     fn workspace(&self) -> Workspace;
@@ -41,7 +53,12 @@ pub trait Density: Send + Sync {
     /// Takes the row of parameters that the calls after it answer for.
     fn load(&self, params: &[f32], ws: &mut Workspace);
 
-    /// log p(y), in nats.
+    /// Whether a target can have this value at all, whatever the parameters are.
+    fn is_possible(&self, _y: &[f64]) -> bool {
+        true
+    }
+
+    /// log p(y), in nats; −∞ where y is not possible.
     fn log_density(&self, y: &[f64], ws: &mut Workspace) -> f64;
 
     /// log p(y), in nats; writes its gradient with respect to the row's parameters.
@@ -53,6 +70,12 @@ pub trait Density: Send + Sync {
     /// log P(Y > y), in nats, for d = 1.
     fn log_sf(&self, y: f64, ws: &mut Workspace) -> f64;
 
+    /// log P(low < Y ≤ high), in nats, for d = 1 and low < high.
+    fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64;
+
+    /// [`Density::log_mass`]; writes its gradient with respect to the row's parameters.
+    fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64;
+
     /// The index ξ of the upper tail, for d = 1: P(Y > y) falls like y^(−1/ξ), and faster than any power where it is 0.
     fn tail_index(&self, ws: &Workspace) -> f64;
 
@@ -60,20 +83,73 @@ pub trait Density: Send + Sync {
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64;
 }
 
+/// What a parameter is to the net.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A function of the inputs.
+    Conditional,
+    /// The same, and a location in the data's units: adding to it (and to the others) moves the distribution by as much, so that
+    /// it may be linear in the inputs.
+    Location,
+    /// Learned, and the same for all inputs.
+    Global,
+    /// As it was at the start.
+    Fixed,
+}
+
 /// A density's scratch space, with the row that was loaded last. Each density makes its own kind.
 #[derive(Debug, Clone)]
 pub enum Workspace {
     /// Of a stack of flows.
-    Flow(flow::Workspace),
+    Flow {
+        /// Of the stack.
+        stack: flow::Workspace,
+        /// A second gradient, as long as a row.
+        grad: Vec<f64>,
+    },
+    /// Of a mixture.
+    Mixture {
+        /// The row.
+        raw: Vec<f64>,
+        /// What it says.
+        mixture: Mixture,
+    },
+}
+
+impl Workspace {
+    fn mixture(num_params: usize, num_parts: usize) -> Self {
+        Self::Mixture { raw: vec![0.0; num_params], mixture: Mixture::new(num_parts) }
+    }
+
+    /// The row and the mixture.
+    fn as_mixture(&mut self) -> (&[f64], &mut Mixture) {
+        let Self::Mixture { raw, mixture } = self else { unreachable!("a mixture made the workspace") };
+        (raw, mixture)
+    }
+
+    /// The same, with another row.
+    fn load_mixture(&mut self, params: &[f32]) -> (&[f64], &mut Mixture) {
+        let Self::Mixture { raw, mixture } = self else { unreachable!("a mixture made the workspace") };
+        for (slot, &param) in raw.iter_mut().zip(params) {
+            *slot = f64::from(param);
+        }
+        (raw, mixture)
+    }
 }
 
 #[cfg(test)]
 mod tests;
 
-/// The density that the config asks for, over targets of so many fields.
+/// The density that the config asks for, in normalised units.
 #[must_use]
-pub fn build(model: &Model, dim: usize) -> Arc<dyn Density> {
-    match model.kind {
-        ModelKind::Nfn => Arc::new(Nfn::new(&model.flows, dim)),
+pub fn build(model: &Model, target: &Target) -> Arc<dyn Density> {
+    let density: Arc<dyn Density> = match model.kind {
+        ModelKind::Nfn => Arc::new(Nfn::new(&model.flows, target.fields.len())),
+        ModelKind::Mdn => Arc::new(Mdn),
+        ModelKind::Kmn => Arc::new(Kmn),
+    };
+    match target.support {
+        Support::Real => density,
+        Support::Positive => Arc::new(Positive::new(density)),
     }
 }

@@ -1,7 +1,12 @@
 //! The density of a Normalizing Flow Network: a stack of flows over a standard normal base.
 
-use super::{Density, Level, Workspace};
-use crate::{config::FlowKind, flow::Stack, math::normal};
+use super::{Density, Level, Role, Workspace};
+use crate::{
+    config::FlowKind,
+    flow::{self, Stack},
+    math::normal,
+    model::normaliser::Normaliser,
+};
 
 /// Y whose image z = f(Y) under the stack is standard normal: p(y) = N(f(y)) |det ∂f/∂y|, and for d = 1, where f
 /// increases, P(Y ≤ y) = Φ(f(y)). The parameters are the stack's raw ones.
@@ -24,9 +29,13 @@ impl Nfn {
     }
 
     /// The base's image of `y`, for d = 1.
-    fn base(&self, y: f64, ws: &mut Workspace) -> f64 {
-        let Workspace::Flow(ws) = ws;
-        self.stack.forward(&[y], ws).0[0]
+    fn base(&self, y: f64, ws: &mut flow::Workspace) -> f64 {
+        if y == f64::NEG_INFINITY { y } else { self.stack.forward(&[y], ws).0[0] }
+    }
+
+    fn parts(ws: &mut Workspace) -> (&mut flow::Workspace, &mut [f64]) {
+        let Workspace::Flow { stack, grad } = ws else { unreachable!("a stack of flows made the workspace") };
+        (stack, grad)
     }
 }
 
@@ -39,48 +48,80 @@ impl Density for Nfn {
         self.stack.num_params()
     }
 
-    fn initial(&self) -> Vec<f32> {
-        self.stack.initial().iter().map(|&raw| raw as f32).collect()
+    /// The identity but for a tail, moved and stretched to the targets.
+    fn initial(&self, targets: &[f64]) -> Vec<f32> {
+        let dim = self.dim();
+        let of_axis = |axis: usize| {
+            let mut values: Vec<f64> = targets.iter().skip(axis).step_by(dim).copied().collect();
+            Normaliser::fit(&mut values)
+        };
+        let (centers, scales): (Vec<f64>, Vec<f64>) =
+            (0..dim).map(of_axis).map(|Normaliser { center, scale }| (center, scale)).unzip();
+        self.stack.initial(&centers, &scales).iter().map(|&raw| raw as f32).collect()
     }
 
-    fn locations(&self) -> Vec<usize> {
-        self.stack.locations()
+    fn roles(&self) -> Vec<Role> {
+        let mut roles = vec![Role::Conditional; self.num_params()];
+        for location in self.stack.locations() {
+            roles[location] = Role::Location;
+        }
+        roles
     }
 
     fn workspace(&self) -> Workspace {
-        Workspace::Flow(self.stack.workspace())
+        Workspace::Flow { stack: self.stack.workspace(), grad: vec![0.0; self.num_params()] }
     }
 
     fn load(&self, params: &[f32], ws: &mut Workspace) {
-        let Workspace::Flow(ws) = ws;
-        self.stack.prepare(params.iter().map(|&param| f64::from(param)), ws);
+        self.stack.prepare(params.iter().map(|&param| f64::from(param)), Self::parts(ws).0);
     }
 
     fn log_density(&self, y: &[f64], ws: &mut Workspace) -> f64 {
-        let Workspace::Flow(ws) = ws;
-        self.stack.log_density(y, ws)
+        self.stack.log_density(y, Self::parts(ws).0)
     }
 
     fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64 {
-        let Workspace::Flow(ws) = ws;
-        self.stack.log_density_grad(y, grad, ws)
+        self.stack.log_density_grad(y, grad, Self::parts(ws).0)
     }
 
     fn log_cdf(&self, y: f64, ws: &mut Workspace) -> f64 {
-        normal::log_cdf(self.base(y, ws))
+        normal::log_cdf(self.base(y, Self::parts(ws).0))
     }
 
     fn log_sf(&self, y: f64, ws: &mut Workspace) -> f64 {
-        normal::log_sf(self.base(y, ws))
+        normal::log_sf(self.base(y, Self::parts(ws).0))
+    }
+
+    fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64 {
+        let (ws, _) = Self::parts(ws);
+        let (low, high) = (self.base(low, ws), self.base(high, ws));
+        normal::log_interval(low, high)
+    }
+
+    /// ∂ log[Φ(z(high)) − Φ(z(low))] is what the density at each end, over the mass, makes of ∂z there.
+    fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64 {
+        let (ws, grad_low) = Self::parts(ws);
+        let (z_low, z_high) = (self.base(low, ws), self.base(high, ws));
+        let log_mass = normal::log_interval(z_low, z_high);
+        let over_mass = |z: f64| (normal::log_pdf(z) - log_mass).exp();
+        // The forward pass that came last was that of the upper end.
+        self.stack.base_grad(over_mass(z_high), grad, ws);
+        if low > f64::NEG_INFINITY {
+            self.base(low, ws);
+            self.stack.base_grad(-over_mass(z_low), grad_low, ws);
+            for (sum, low) in grad.iter_mut().zip(grad_low) {
+                *sum += *low;
+            }
+        }
+        log_mass
     }
 
     fn tail_index(&self, ws: &Workspace) -> f64 {
-        let Workspace::Flow(ws) = ws;
-        self.stack.tail_index(ws)
+        let Workspace::Flow { stack, .. } = ws else { unreachable!("a stack of flows made the workspace") };
+        self.stack.tail_index(stack)
     }
 
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {
-        let Workspace::Flow(ws) = ws;
-        self.stack.inverse(&[level.z()], ws)[0]
+        self.stack.inverse(&[level.z()], Self::parts(ws).0)[0]
     }
 }

@@ -10,6 +10,11 @@ pub(super) fn log_scale(raw: f64) -> f64 {
     MAX_LOG_SCALE * (raw / MAX_LOG_SCALE).tanh()
 }
 
+/// The s_raw of which [`log_scale`] is s, as near as there is one.
+pub(super) fn raw_log_scale(log_scale: f64) -> f64 {
+    MAX_LOG_SCALE * (log_scale / MAX_LOG_SCALE).clamp(-0.999, 0.999).atanh()
+}
+
 /// ∂s/∂s_raw, where [`log_scale`] is s.
 pub(super) fn log_scale_slope(log_scale: f64) -> f64 {
     let saturation = log_scale / MAX_LOG_SCALE;

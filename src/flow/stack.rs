@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Asymptote, At, Grad, Layer, Transform};
+use super::{Asymptote, At, Grad, Layer, Transform, affine::raw_log_scale};
 use crate::config::FlowKind;
 
 /// The layers of a Normalizing Flow Network. They are listed, and their parameters laid out, from the base to the
@@ -89,16 +89,22 @@ impl Stack {
         last.map_or_else(Vec::new, |place| (place.raw.start..place.raw.start + self.dim).collect())
     }
 
-    /// Raw parameters that make the stack the identity, but for a tail, with centres that spread over the base's bulk.
+    /// Raw parameters that make the stack, but for a tail, z = (x − center) / scale on each axis, with the centres of what bends
+    /// spread over the base's bulk.
     #[must_use]
-    pub fn initial(&self) -> Vec<f64> {
+    pub fn initial(&self, centers: &[f64], scales: &[f64]) -> Vec<f64> {
         let mut raw = vec![0.0; self.num_params()];
         let bending = self.places.iter().filter(|place| !place.kind.has_location()).count();
         let mut nth = 0;
         for place in &self.places {
-            let center: Vec<f64> = (0..self.dim).map(|axis| 3.0 * spread(nth, bending, axis) - 1.5).collect();
-            place.layer.initial(&center, &mut raw[place.raw.clone()]);
+            let bend: Vec<f64> = (0..self.dim).map(|axis| 3.0 * spread(nth, bending, axis) - 1.5).collect();
+            place.layer.initial(&bend, &mut raw[place.raw.clone()]);
             nth += usize::from(!place.kind.has_location());
+        }
+        // Behind the locations stand the scales.
+        for (axis, at) in self.locations().into_iter().enumerate() {
+            raw[at] = centers[axis];
+            raw[at + self.dim] = raw_log_scale(scales[axis].ln());
         }
         raw
     }
@@ -182,6 +188,12 @@ impl Stack {
         }
         self.backward(1.0, grad_raw, ws);
         log_density
+    }
+
+    /// The gradient with respect to the raw parameters of Σ `grad_z` z at the point of the last [`Stack::forward`].
+    pub fn base_grad(&self, grad_z: f64, grad_raw: &mut [f64], ws: &mut Workspace) {
+        ws.grad.fill(grad_z);
+        self.backward(0.0, grad_raw, ws);
     }
 
     /// From the gradient with respect to the base point in `ws.grad`, back through what [`Stack::forward`] computed.

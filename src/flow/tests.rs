@@ -94,6 +94,11 @@ proptest! {
             .collect();
         let has_kink = match kind {
             FlowKind::Radial => distance(&x[..dim], &prepared[2..]) < 10.0 * h,
+            // A spline's slope bends at its knots, the ends' first of all.
+            FlowKind::Spline => (0..dim).any(|axis| {
+                let knots = &prepared[27 * axis..][..9];
+                knots.iter().any(|knot| (x[axis] - knot).abs() < 10.0 * h)
+            }),
             FlowKind::Pareto => x[..dim].iter().zip(&prepared).any(|(x, m)| (x - m).abs() < 10.0 * h),
             _ => false,
         };
@@ -179,7 +184,7 @@ fn every_transform_but_a_tail_starts_as_the_identity() {
         for dim in 1..=3 {
             let stack = Stack::new(&[kind; 4], dim);
             let mut ws = stack.workspace();
-            stack.prepare(stack.initial(), &mut ws);
+            stack.prepare(stack.initial(&[0.0; 3], &[1.0; 3]), &mut ws);
             let x = [0.3, -2.0, 7.0];
             let (z, log_det) = stack.forward(&x[..dim], &mut ws);
             assert!(
@@ -191,9 +196,22 @@ fn every_transform_but_a_tail_starts_as_the_identity() {
 }
 
 #[test]
+fn a_stack_starts_where_and_as_wide_as_it_is_told() {
+    for last in [FlowKind::Affine, FlowKind::Tail] {
+        let stack = Stack::new(&[FlowKind::Radial, last], 2);
+        let mut ws = stack.workspace();
+        stack.prepare(stack.initial(&[3.0, -1e4], &[0.1, 250.0]), &mut ws);
+        let (z, _) = stack.forward(&[3.0, -1e4], &mut ws);
+        assert!(z.iter().all(|z| z.abs() < 1e-12), "{last:?}: {z:?}");
+        let (z, _) = stack.forward(&[3.0 + 1e-3, -1e4 + 2.5], &mut ws);
+        assert!(z.iter().all(|z| (z - 1e-2).abs() < 1e-7), "{last:?}: {z:?}");
+    }
+}
+
+#[test]
 fn centers_spread_over_the_bulk() {
     let stack = Stack::new(&[FlowKind::Radial, FlowKind::Radial, FlowKind::Affine, FlowKind::Radial], 1);
-    let raw = stack.initial();
+    let raw = stack.initial(&[0.0], &[1.0]);
     let centers: Vec<f64> =
         stack.layers().filter(|(_, raw)| raw.len() == 3).map(|(_, place)| raw[place.end - 1]).collect();
     assert_eq!(centers, [-1.5, 0.0, 1.5]);

@@ -11,6 +11,8 @@ const FRAC_1_SQRT_TWO_PI: f64 = 0.398_942_280_401_432_7;
 /// Beyond this many standard deviations the tail comes from Mills' ratio: `erfc` would magnify the rounding of its
 /// argument by z².
 const FAR: f64 = 5.0;
+/// Intervals narrower than this have their probability from the density.
+const NARROW: f64 = 1e-4;
 
 /// Log density, in nats.
 #[must_use]
@@ -73,6 +75,27 @@ pub fn quantile_of_log_sf(log_sf: f64) -> f64 {
     } else {
         upper_quantile(log_sf)
     }
+}
+
+/// log[Φ(b) − Φ(a)] for a < b, either of them perhaps infinite, in nats.
+#[must_use]
+pub fn log_interval(a: f64, b: f64) -> f64 {
+    if a >= b {
+        return f64::NEG_INFINITY; // an interval that rounding has left nothing of
+    }
+    // In the upper half it is mirrored, where both are small.
+    let (a, b) = if a > 0.0 { (-b, -a) } else { (a, b) };
+    let (width, middle) = (b - a, 0.5 * (a + b));
+    let across = 0.5 * middle * width;
+    if width < NARROW && across.abs() < NARROW {
+        // The density at the middle, and what its curvature adds: the next terms are of the fourth order.
+        return log_pdf(middle) + width.ln() + (across * across / 6.0 - width * width / 24.0).ln_1p();
+    }
+    if b > 0.0 {
+        return (-(cdf(a) + cdf(-b))).ln_1p();
+    }
+    let log_cdf_b = log_cdf(b);
+    log_cdf_b + log_1m_exp(log_cdf(a) - log_cdf_b)
 }
 
 /// The hazard rate φ(z) / (1 − Φ(z)).
@@ -204,6 +227,34 @@ mod tests {
             (0.0, f64::INFINITY)
         );
         assert!(quantile_of_log_excess(0.1).is_nan() && quantile_of_log_excess(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn an_interval_has_the_probability_between_its_ends() {
+        for middle in [-40.0, -8.0, -3.0, -0.5, 0.0, 0.7, 4.0, 12.0, 30.0] {
+            // Where the formulas change, they agree.
+            let (a, b) = (middle - 0.5e-4, middle + 0.5e-4);
+            let (narrow, wide) =
+                (log_interval(a, b * (1.0 - 1e-7)), log_interval(a, b * (1.0 + 1e-7) + 1e-11));
+            assert!((narrow - wide).abs() < 0.2, "{middle}: {narrow} {wide}");
+            // By Simpson's rule, which is exact enough at this width.
+            for width in [1e-9, 1e-3, 0.1] {
+                let at = |share: f64| (log_pdf(middle + share * width) - log_pdf(middle)).exp();
+                let mean = (at(0.0) + 4.0 * at(0.25) + 2.0 * at(0.5) + 4.0 * at(0.75) + at(1.0)) / 12.0;
+                let expected = log_pdf(middle) + width.ln() + mean.ln();
+                let told = log_interval(middle, middle + width);
+                // Of a tiny width the ends' own rounding is a part.
+                let tolerance = 1e-16 * middle.abs() / width
+                    + 1e-4 * f64::max(width * middle.abs(), width).powi(4)
+                    + 1e-11;
+                assert!((told - expected).abs() < tolerance, "{middle} + {width}: {told} {expected}");
+            }
+        }
+        for z in [-50.0, -3.0, 0.0, 2.0, 50.0] {
+            assert!((log_interval(f64::NEG_INFINITY, z) - log_cdf(z)).abs() <= 1e-15 * log_cdf(z).abs());
+            assert!((log_interval(z, f64::INFINITY) - log_sf(z)).abs() <= 1e-15 * log_sf(z).abs());
+        }
+        assert_eq!(log_interval(1.0, 1.0), f64::NEG_INFINITY);
     }
 
     #[test]

@@ -147,12 +147,13 @@ pub struct QuantileOutcomes {
 }
 
 impl QuantileOutcomes {
-    /// Counts one target against its event's quantile; a quantile of NaN (null) says nothing.
-    pub fn observe(&self, target: f64, quantile: f64) {
-        if quantile.is_nan() {
+    /// Counts one target, by its PIT F(y|x), against the quantile of a level: above it is what has a higher PIT, also of a rounded
+    /// target, of which more than 1 − p may lie on its quantile. NaN (null) says nothing.
+    pub fn observe(&self, pit: f64, level: f64) {
+        if pit.is_nan() {
             return;
         }
-        if target > quantile { self.above.inc() } else { self.below.inc() }
+        if pit > level { self.above.inc() } else { self.below.inc() }
     }
 }
 
@@ -569,7 +570,7 @@ mod tests {
     fn null_figures_are_not_counted() {
         let metrics = fresh();
         metrics.observe_pit(f64::NAN);
-        metrics.quantiles[0].observe(3.0, f64::NAN);
+        metrics.quantiles[0].observe(f64::NAN, 0.5);
         metrics.exceed[0].observe(f64::NAN, true);
         assert!(samples(&metrics.render()).all(|(_, value)| !value.is_nan()));
         assert_eq!(value(&metrics, "tailwater_pit_count"), Some(0.0));
@@ -583,9 +584,9 @@ mod tests {
     #[test]
     fn a_target_counts_on_its_side_of_the_quantile_and_the_threshold() {
         let metrics = fresh();
-        metrics.quantiles[1].observe(3.0, 3.0);
-        metrics.quantiles[1].observe(3.5, 3.0);
-        metrics.quantiles[1].observe(4.0, 3.0);
+        metrics.quantiles[1].observe(0.99, 0.99);
+        metrics.quantiles[1].observe(0.995, 0.99);
+        metrics.quantiles[1].observe(1.0, 0.99);
         metrics.exceed[1].observe(0.25, true);
         metrics.exceed[1].observe(0.5, false);
         let quantile = |side: &str| {

@@ -1,6 +1,6 @@
 //! Learning: one SGD step a mini-batch, by maximum likelihood.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     config,
@@ -24,6 +24,9 @@ pub struct Learner {
     seed: u64,
     /// Positions of the dense inputs that take noise.
     noisy: Vec<usize>,
+    /// Weights that are never trained.
+    frozen: Vec<usize>,
+    output_bias: Range<usize>,
     trained: Vec<f32>,
     /// What scores: a moving average of the trained weights.
     averaged: Vec<f32>,
@@ -87,10 +90,12 @@ impl Learner {
         seed: u64,
         noisy: Vec<usize>,
     ) -> Self {
-        let trained = shape.initial_weights(seed, &density.initial());
+        let trained = shape.initial_weights(seed, &density.initial(&[]));
         Self {
             density,
-            optimizer: Optimizer::new(config.optimizer, config.rate, trained.len()),
+            optimizer: Optimizer::new(config.optimizer, config.rate, trained.len(), shape.output_bias()),
+            frozen: shape.frozen().to_vec(),
+            output_bias: shape.output_bias(),
             twin: Twin::new(shape),
             config,
             seed,
@@ -102,6 +107,12 @@ impl Learner {
             records: 0,
             updates: 0,
         }
+    }
+
+    /// Takes the density's parameters that learning starts from, before the first step.
+    pub fn begin(&mut self, initial: &[f32]) {
+        self.trained[self.output_bias.clone()].copy_from_slice(initial);
+        self.averaged.copy_from_slice(&self.trained);
     }
 
     /// Everything that the next step depends on.
@@ -143,14 +154,15 @@ impl Learner {
         self.updates
     }
 
-    /// Learns from one mini-batch: a row of inputs and a row of normalised targets (`dim` each) a record.
+    /// Learns from one mini-batch: a row of inputs and a row of normalised targets (`dim` each) a record. With `half_step`, a
+    /// target (d = 1) is known to be that near, and its interval's probability is what is likely.
     ///
     /// A batch whose loss or gradient is not finite moves nothing, so the weights are finite at all times.
-    pub fn step(&mut self, mut rows: Vec<Row>, mut targets: Vec<f64>) -> Step {
+    pub fn step(&mut self, mut rows: Vec<Row>, mut targets: Vec<f64>, half_step: Option<f64>) -> Step {
         self.batches += 1;
         self.records += rows.len() as u64;
         self.add_noise(&mut rows, &mut targets);
-        let (loss_nats, gradient_norm) = self.differentiate(&rows, &targets);
+        let (loss_nats, gradient_norm) = self.differentiate(&rows, &targets, half_step);
         let taken = if !loss_nats.is_finite() {
             Taken::Skipped(Skip::Loss)
         } else if !gradient_norm.is_finite() {
@@ -173,14 +185,18 @@ impl Learner {
                 row.dense[at] += (scale.x * draws.normal()) as f32;
             }
             for y in target {
-                *y += scale.y * draws.normal();
+                let noisy = *y + scale.y * draws.normal();
+                // Noise is not to make a target impossible.
+                if self.density.is_possible(&[noisy]) {
+                    *y = noisy;
+                }
             }
         }
     }
 
     /// Leaves the gradient in `self.gradient`; gives the mean loss and the gradient's norm.
-    fn differentiate(&mut self, rows: &[Row], targets: &[f64]) -> (f64, f64) {
-        let Self { density, twin, trained, gradient, .. } = self;
+    fn differentiate(&mut self, rows: &[Row], targets: &[f64], half_step: Option<f64>) -> (f64, f64) {
+        let Self { density, twin, trained, gradient, frozen, .. } = self;
         let (dim, num_params) = (density.dim(), density.num_params());
         let share = 1.0 / rows.len() as f64;
         let mut workspace = density.workspace();
@@ -190,14 +206,22 @@ impl Learner {
             let parts = outputs.chunks_exact(num_params).zip(targets.chunks_exact(dim));
             for ((params, y), out) in parts.zip(grad_outputs.chunks_exact_mut(num_params)) {
                 density.load(params, &mut workspace);
-                loss -= share * density.log_density_grad(y, &mut row_gradient, &mut workspace);
+                let (grad, ws) = (&mut row_gradient, &mut workspace);
+                loss -= share
+                    * match half_step {
+                        None => density.log_density_grad(y, grad, ws),
+                        Some(half) => density.log_mass_grad(y[0] - half, y[0] + half, grad, ws),
+                    };
                 for (out, g) in out.iter_mut().zip(&row_gradient) {
                     *out = (-share * g) as f32;
                 }
             }
         });
         match result {
-            Ok(computed) => gradient.copy_from_slice(computed),
+            Ok(computed) => {
+                gradient.copy_from_slice(computed);
+                frozen.iter().for_each(|&at| gradient[at] = 0.0);
+            }
             Err(error) => {
                 tracing::error!(%error, "libtorch could not compute a gradient; the step is skipped");
                 return (loss, f64::NAN);

@@ -2,7 +2,11 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use crate::{config::Config, density::Density, record::Event};
+use crate::{
+    config::{Config, Support},
+    density::Density,
+    record::Event,
+};
 
 pub mod inputs;
 pub mod learner;
@@ -31,6 +35,9 @@ pub struct Model {
     density: Arc<dyn Density>,
     shape: Shape,
     inputs: Inputs,
+    support: Support,
+    /// What the target is rounded to, in its own unit.
+    step: Option<f64>,
     /// `None` during the warm-up.
     target: Option<Normaliser>,
     learner: Learner,
@@ -55,6 +62,8 @@ impl Model {
             density,
             shape,
             inputs,
+            support: config.target.support,
+            step: config.target.step,
             target: None,
             learner,
             row: Row::default(),
@@ -124,10 +133,16 @@ impl Model {
     pub fn fit(&mut self, events: &[Rc<Event>]) {
         self.inputs.fit(events.iter().map(Rc::as_ref));
         let mut targets: Vec<f64> = events.iter().map(|event| label(event)).collect();
-        self.target = Some(Normaliser::fit(&mut targets));
+        let normaliser = match self.support {
+            Support::Real => Normaliser::fit(&mut targets),
+            Support::Positive => Normaliser::fit_scale(&mut targets),
+        };
+        targets.iter_mut().for_each(|y| *y = normaliser.normalise(*y));
+        self.learner.begin(&self.density.initial(&targets));
+        self.target = Some(normaliser);
     }
 
-    /// Learns from one mini-batch of labelled events. The loss is in nats of the target's own unit.
+    /// Learns from one mini-batch of labelled events. The loss is in nats, of a density in the target's own unit.
     ///
     /// # Panics
     /// During the warm-up: there are no inputs to learn from yet.
@@ -142,8 +157,12 @@ impl Model {
             rows.push(row);
             targets.push(target.normalise(label(event)));
         }
-        let mut step = self.learner.step(rows, targets);
-        step.loss_nats += target.scale.ln();
+        let half_step = self.step.map(|step| 0.5 * step / target.scale);
+        let mut step = self.learner.step(rows, targets, half_step);
+        // The probability of an interval has no unit.
+        if half_step.is_none() {
+            step.loss_nats += target.scale.ln();
+        }
         step
     }
 }
@@ -157,8 +176,7 @@ pub fn shape(config: &Config, density: &dyn Density) -> Shape {
         &inputs.category_columns(),
         &config.model.hidden,
         config.model.activation,
-        density.num_params(),
-        density.locations(),
+        &density.roles(),
     )
 }
 

@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use crate::{
     config::Activation,
+    density::Role,
     model::{
         inputs::{NO_CATEGORY, Row, squash},
         noise::Draws,
@@ -33,6 +34,8 @@ pub struct Shape {
     /// The outputs that take the linear path.
     locations: Vec<usize>,
     linear: Range<usize>,
+    /// Weights that keep the value that they start with.
+    frozen: Vec<usize>,
 }
 
 /// One fully connected layer's place in the flat vector.
@@ -63,8 +66,7 @@ impl Shape {
         category_columns: &[usize],
         hidden: &[usize],
         activation: Activation,
-        num_outputs: usize,
-        locations: Vec<usize>,
+        roles: &[Role],
     ) -> Self {
         let mut at = 0;
         let mut take = |len: usize| {
@@ -78,13 +80,16 @@ impl Shape {
             inputs += columns;
         }
         let mut layers = Vec::new();
-        for &outputs in hidden.iter().chain([&num_outputs]) {
+        for &outputs in hidden.iter().chain([&roles.len()]) {
             let (weights, bias) = (take(inputs * outputs), take(outputs));
             layers.push(Layer { inputs, outputs, weights, bias });
             inputs = outputs;
         }
+        let locations: Vec<usize> =
+            (0..roles.len()).filter(|&output| roles[output] == Role::Location).collect();
         let linear = take(num_dense * locations.len());
-        Self { num_dense, category_rows, layers, activation, locations, linear }
+        let frozen = frozen(&layers[layers.len() - 1], roles);
+        Self { num_dense, category_rows, layers, activation, locations, linear, frozen }
     }
 
     /// The length of the flat vector.
@@ -135,6 +140,19 @@ impl Shape {
         self.linear.clone()
     }
 
+    /// The weights that are never trained: what would make a [`Role::Global`] parameter depend on the inputs, and all of a
+    /// [`Role::Fixed`] one.
+    #[must_use]
+    pub fn frozen(&self) -> &[usize] {
+        &self.frozen
+    }
+
+    /// The last layer's bias: the density's parameters where the inputs change nothing.
+    #[must_use]
+    pub fn output_bias(&self) -> Range<usize> {
+        self.layers[self.layers.len() - 1].bias.clone()
+    }
+
     /// The first matrix's row of a category, `None` for a missing one.
     #[must_use]
     pub fn category_row(&self, feature: usize, number: u32) -> Option<usize> {
@@ -160,6 +178,7 @@ impl Shape {
                 *weight = (bound * (2.0 * draws.uniform() - 1.0)) as f32;
             }
             if last {
+                self.frozen.iter().for_each(|&at| weights[at] = 0.0);
                 weights[layer.bias.clone()].copy_from_slice(initial);
             } else {
                 for weight in &mut weights[layer.bias.clone()] {
@@ -207,6 +226,17 @@ impl Shape {
             }
         }
     }
+}
+
+/// The weights of the last layer that keep their value.
+fn frozen(last: &Layer, roles: &[Role]) -> Vec<usize> {
+    let has = |output: usize, wanted: &[Role]| wanted.contains(&roles[output]);
+    let matrix = last
+        .weights
+        .clone()
+        .filter(|at| has((at - last.weights.start) % last.outputs, &[Role::Global, Role::Fixed]));
+    let bias = last.bias.clone().filter(|at| has(at - last.bias.start, &[Role::Fixed]));
+    matrix.chain(bias).collect()
 }
 
 /// sums += x · row

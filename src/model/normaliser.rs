@@ -46,6 +46,12 @@ impl Normaliser {
         Self { center: publishable(center), scale: publishable(scale).max(f64::from(f32::MIN_POSITIVE)) }
     }
 
+    /// The same for positive values, whose zero stays where it is.
+    #[must_use]
+    pub fn fit_scale(values: &mut [f64]) -> Self {
+        Self { center: 0.0, ..Self::fit(values) }
+    }
+
     /// Whether it maps finite values to finite values.
     #[must_use]
     pub fn is_valid(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Optimisers over one flat parameter vector, with their moments in plain sight, so that a snapshot holds them.
 
+use std::ops::Range;
+
 use crate::config::OptimizerKind;
 
 /// Exponential decay of the first and second moment (Kingma & Ba 2015, section 2).
@@ -16,6 +18,8 @@ pub struct Optimizer {
     rate: f64,
     /// Steps taken, for the bias correction of the moments.
     steps: u64,
+    /// Parameters that don't decay: a value that learning starts from is no less likely for being far from 0.
+    lasting: Range<usize>,
     /// First and second moment, one entry a parameter (empty for sgd).
     moments: [Vec<f32>; 2],
 }
@@ -23,9 +27,9 @@ pub struct Optimizer {
 impl Optimizer {
     /// An optimiser that has taken no step.
     #[must_use]
-    pub fn new(kind: OptimizerKind, rate: f64, num_params: usize) -> Self {
+    pub fn new(kind: OptimizerKind, rate: f64, num_params: usize, lasting: Range<usize>) -> Self {
         let len = if kind == OptimizerKind::Sgd { 0 } else { num_params };
-        Self { kind, rate, steps: 0, moments: [vec![0.0; len], vec![0.0; len]] }
+        Self { kind, rate, steps: 0, lasting, moments: [vec![0.0; len], vec![0.0; len]] }
     }
 
     /// Steps taken.
@@ -68,16 +72,18 @@ impl Optimizer {
         let rate = (self.rate * correct2 / correct1) as f32;
         // In Kingma & Ba's form, epsilon is added to the corrected root of the second moment.
         let epsilon = (EPSILON * correct2) as f32;
-        let decay = match self.kind {
-            OptimizerKind::Adamw => (1.0 - self.rate * WEIGHT_DECAY) as f32,
-            _ => 1.0,
-        };
+        if self.kind == OptimizerKind::Adamw {
+            let decay = (1.0 - self.rate * WEIGHT_DECAY) as f32;
+            let (before, rest) = params.split_at_mut(self.lasting.start);
+            let (_, after) = rest.split_at_mut(self.lasting.len());
+            before.iter_mut().chain(after).for_each(|p| *p *= decay);
+        }
         let (beta1, beta2) = (BETA1 as f32, BETA2 as f32);
         let [first, second] = &mut self.moments;
         for (((p, g), m), v) in params.iter_mut().zip(gradient).zip(first).zip(second) {
             *m = beta1 * *m + (1.0 - beta1) * g;
             *v = beta2 * *v + (1.0 - beta2) * g * g;
-            *p = decay * *p - rate * *m / (v.sqrt() + epsilon);
+            *p -= rate * *m / (v.sqrt() + epsilon);
         }
     }
 }
@@ -89,7 +95,7 @@ mod tests {
     #[test]
     fn a_first_step_of_adam_is_the_rate_against_the_sign_of_the_gradient() {
         let mut params = [1.0, -2.0, 3.0];
-        Optimizer::new(OptimizerKind::Adam, 0.1, 3).step(&mut params, &[5.0, -1e-3, 0.0]);
+        Optimizer::new(OptimizerKind::Adam, 0.1, 3, 0..0).step(&mut params, &[5.0, -1e-3, 0.0]);
         for (param, expected) in params.iter().zip([0.9, -1.9, 3.0]) {
             assert!((param - expected).abs() < 1e-4, "{params:?}");
         }
@@ -97,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_moment_that_overflows_is_noticed() {
-        let mut optimizer = Optimizer::new(OptimizerKind::Adam, 0.1, 1);
+        let mut optimizer = Optimizer::new(OptimizerKind::Adam, 0.1, 1, 0..0);
         assert!(optimizer.is_finite());
         optimizer.step(&mut [0.0], &[1e30]);
         assert!(!optimizer.is_finite());
@@ -105,9 +111,10 @@ mod tests {
 
     #[test]
     fn adamw_decays_weights_and_sgd_follows_the_gradient() {
-        let (mut decayed, mut followed) = ([1.0], [1.0]);
-        Optimizer::new(OptimizerKind::Adamw, 0.1, 1).step(&mut decayed, &[0.0]);
-        Optimizer::new(OptimizerKind::Sgd, 0.1, 1).step(&mut followed, &[2.0]);
+        let (mut decayed, mut followed) = ([1.0; 3], [1.0]);
+        Optimizer::new(OptimizerKind::Adamw, 0.1, 3, 1..2).step(&mut decayed, &[0.0; 3]);
+        Optimizer::new(OptimizerKind::Sgd, 0.1, 1, 0..0).step(&mut followed, &[2.0]);
         assert!((decayed[0] - 0.999).abs() < 1e-6 && (followed[0] - 0.8).abs() < 1e-6);
+        assert_eq!((decayed[1], decayed[2]), (1.0, decayed[0]));
     }
 }

@@ -118,10 +118,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::density::Role::{Conditional, Location};
     use crate::model::{inputs::NO_CATEGORY, net::Workspace, noise::Draws};
 
     fn net(activation: Activation) -> (Shape, Vec<f32>, Vec<Row>) {
-        let shape = Shape::new(6, &[4, 3], &[16, 8], activation, 5, vec![1, 3]);
+        let shape = Shape::new(
+            6,
+            &[4, 3],
+            &[16, 8],
+            activation,
+            &[Conditional, Location, Conditional, Location, Conditional],
+        );
         let mut draws = Draws::new(3, 9, 0);
         let weights = (0..shape.num_weights()).map(|_| 0.5 * draws.normal() as f32).collect();
         let rows = (0..32u32)

@@ -26,7 +26,7 @@ use crate::{
         saved::Misfit,
     },
     record::{Cell, Event, Known, Record, Reject},
-    score::{Outcome, Published, Realized, Score, Scored, Status, figures::Figures},
+    score::{Outcome, Published, Score, Scored, Status, figures::Figures},
 };
 
 pub mod order;
@@ -140,7 +140,7 @@ impl Operator {
         let warmup_rows = config.learn.warmup;
         Self {
             model: Model::new(config, density.clone()),
-            figures: Figures::new(&config.score, density),
+            figures: Figures::new(config, density),
             queues: Queues::new(positions.keys().copied()),
             waiting: Waiting::default(),
             stream_time_us: i64::MIN,
@@ -441,7 +441,7 @@ impl Operator {
             updates: self.model.updates(),
             status: Status::of(&params),
             figures: self.figures.evaluate(&params, &event.thresholds),
-            realized: if known_now { Some(self.realize(&event, &params)) } else { None },
+            realized: if known_now { Some(self.figures.realize(&params, &event)) } else { None },
             params,
         });
         let held = Held { event: Rc::new(event), score };
@@ -475,7 +475,7 @@ impl Operator {
     fn on_target(&mut self, held: &Held, known_us: Option<i64>, actions: &mut Vec<Action>) {
         let Held { event, score } = held;
         if let Some(target_time_us) = known_us {
-            let realized = self.realize(event, &score.params);
+            let realized = self.figures.realize(&score.params, event);
             let score = if score.figures.is_empty() {
                 let figures = self.figures.evaluate(&score.params, &event.thresholds);
                 Rc::new(Score { figures, ..Score::clone(score) })
@@ -513,11 +513,6 @@ impl Operator {
             self.counts.loss_nats = Some(step.loss_nats);
         }
         actions.push(Action::Learned { step, records });
-    }
-
-    fn realize(&mut self, event: &Event, params: &[f32]) -> Realized {
-        let target = event.target.as_ref().map_or(f64::NAN, |target| target.values[0]);
-        self.figures.realize(params, target)
     }
 
     fn count_inputs(&mut self, event: &Event) {

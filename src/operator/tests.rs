@@ -46,7 +46,7 @@ fn config(sets: &[&str]) -> Config {
 fn operator(config: &Config, partitions: &[i32]) -> Operator {
     Operator::new(
         config,
-        density::build(&config.model, 1),
+        density::build(&config.model, &config.target),
         partitions.iter().map(|&p| (p, Position::at(0))).collect(),
     )
 }
@@ -429,7 +429,7 @@ fn published(actions: &[Action]) -> PublishedScores {
 /// Everything that is published, to the bit.
 fn told(actions: &[Action]) -> Vec<String> {
     let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    let realized = |r: &Realized| bits(&[r.target, r.log_score, r.pit]);
+    let realized = |r: &crate::score::Realized| bits(&[r.target, r.log_score, r.pit]);
     let tell = |action: &Action| match action {
         Action::Score(s) => format!(
             "score {} {:?} {} {:?} {:?} {:?}",
@@ -488,7 +488,7 @@ proptest! {
         let from = saved.read_from();
         let again: Vec<Record> =
             records.iter().filter(|r| r.position().offset >= from[&r.partition()].offset).cloned().collect();
-        let density = density::build(&config.model, 1);
+        let density = density::build(&config.model, &config.target);
         let mut restored = Operator::restore(&config, density, saved, Positions::new(), &order).unwrap();
         restored.set_published(published(&before));
         let mut after = drive(&mut restored, &again, regroup);
@@ -514,7 +514,7 @@ fn a_message_that_was_half_taken_is_gone_on_with_at_its_next_row() {
     let mut operator = operator(&config, &[0]);
     drive(&mut operator, &message[..2], 1);
     let saved = operator.saved();
-    let density = density::build(&config.model, 1);
+    let density = density::build(&config.model, &config.target);
     let restored = Operator::restore(&config, density, saved, Positions::new(), &Order::default()).unwrap();
     // A leader looks for something to take before anything was read.
     for (mut operator, looks) in [(restored, true), (operator, false)] {
@@ -552,7 +552,7 @@ fn what_is_no_record_is_passed_once_all_before_it_is_taken_and_again_by_who_foll
 
     let order: Vec<u8> = operator.take_order().into();
     let order = Order::try_from(order).unwrap();
-    let density = density::build(&config.model, 1);
+    let density = density::build(&config.model, &config.target);
     let mut follower = Operator::restore(&config, density, saved, Positions::new(), &order).unwrap();
     let all = records(0..100).chain(records(101..120));
     all.for_each(|record| follower.push(Input::Record(record)));
@@ -569,7 +569,7 @@ fn an_event_that_waits_and_is_gone_from_the_input_is_given_up_and_the_rest_goes_
     drive(&mut operator, &events[..100], 10);
     let saved = operator.saved();
     assert_eq!(operator.num_waiting(), 31);
-    let density = density::build(&config.model, 1);
+    let density = density::build(&config.model, &config.target);
     let mut restored =
         Operator::restore(&config, density, saved, Positions::new(), &Order::default()).unwrap();
     // Retention has removed the first of them, and no scores are left.
@@ -594,7 +594,7 @@ fn a_state_of_another_net_or_with_a_weight_that_is_not_finite_is_refused() {
     let refused = |change: &dyn Fn(&mut SavedOperator)| {
         let mut saved = saved.clone();
         change(&mut saved);
-        let density = density::build(&config.model, 1);
+        let density = density::build(&config.model, &config.target);
         Operator::restore(&config, density, saved, Positions::new(), &Order::default()).err()
     };
     assert_eq!(refused(&|_| ()), None);

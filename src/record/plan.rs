@@ -1,6 +1,6 @@
 //! Which fields of a record are wanted, and what for: compiled once from the config.
 
-use crate::config::{Config, FeatureKind, FieldPath, ThresholdValue, TimeUnit, Transform};
+use crate::config::{Config, FeatureKind, FieldPath, Support, ThresholdValue, TimeUnit, Transform};
 
 use super::value::Value;
 
@@ -47,6 +47,8 @@ pub(super) struct Plan {
     pub carry: Vec<(usize, CarryType)>,
     pub thresholds: Vec<usize>,
     pub target: Vec<usize>,
+    /// Targets are above this.
+    pub least_target: Option<f64>,
     pub target_time: Option<(usize, TimeUnit)>,
     pub max_ahead_us: i64,
 }
@@ -88,6 +90,10 @@ impl Plan {
         for path in &config.target.fields {
             let slot = plan.slot(path);
             plan.target.push(slot);
+        }
+        if config.target.support == Support::Positive {
+            // What is rounded to 0 may be above it.
+            plan.least_target = Some(config.target.step.map_or(0.0, |step| -0.5 * step));
         }
         plan.target_time = config.target.time.as_ref().map(|time| (plan.slot(&time.path), time.unit));
         plan

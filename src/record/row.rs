@@ -90,6 +90,12 @@ fn target(plan: &Plan, row: &RowReader<'_>) -> Result<Option<Target>, Fault> {
     if values.len() < plan.target.len() {
         return Ok(None);
     }
+    if let Some(least) = plan.least_target
+        && let Some(nth) = values.iter().position(|&value| value <= least)
+    {
+        let detail = format_args!("{} is not above 0, where target.support is \"positive\"", values[nth]);
+        return Err(row.fault(plan.target[nth], RejectReason::OutOfDomain, detail));
+    }
     let known = match plan.target_time {
         None => Known::WithEvent,
         Some((slot, unit)) => Known::At(row.time(slot, unit)?),

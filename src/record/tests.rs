@@ -54,6 +54,8 @@ fn config(format: InputFormat) -> Config {
             feature("fare", "fare", number(Some(Transform::Log))),
         ],
         target: config::Target {
+            step: None,
+            support: config::Support::Real,
             fields: vec![path("arr_delay")],
             time: time("arrived_at", TimeUnit::Millis),
             wait: Duration::from_secs(86400),
@@ -673,4 +675,28 @@ proptest! {
         let payload = format!(r#"{{"at": 0, "dep_delay": {value:?}}}"#);
         prop_assert_eq!(&json_event(&payload).features[1], &Cell::Number(value));
     }
+}
+
+#[test]
+fn a_target_that_is_not_positive_is_rejected_where_it_has_to_be() {
+    let mut config = config(InputFormat::Json);
+    config.target.support = config::Support::Positive;
+    let fault = |config: &Config, delay: &str| match decode(config, with("arr_delay", delay)) {
+        Record::Reject(reject) => reject,
+        Record::Event(event) => panic!("accepted: {event:?}"),
+    };
+    for delay in ["0", "-0.5"] {
+        let reject = fault(&config, delay);
+        assert_eq!(reject.reason, RejectReason::OutOfDomain);
+        assert!(
+            reject.detail.contains("arr_delay") && reject.detail.contains("target.support"),
+            "{reject:?}"
+        );
+    }
+    assert!(event(decode(&config, with("arr_delay", "1e-9"))).target.is_some());
+    assert!(event(decode(&config, with("arr_delay", "null"))).target.is_none());
+    // What is rounded to 0 may be above it.
+    config.target.step = Some(1.0);
+    assert!(event(decode(&config, with("arr_delay", "0"))).target.is_some());
+    assert_eq!(fault(&config, "-0.5").reason, RejectReason::OutOfDomain);
 }

@@ -256,7 +256,7 @@ impl Process<'_> {
         let begun = Instant::now();
         health.set_role(Role::Restoring);
         let mut publisher = Publisher::new(config, too_large, lease, lease_number)?;
-        let density = density::build(&config.model, config.target.fields.len());
+        let density = density::build(&config.model, &config.target);
         let mut vigil = Vigil::new(self);
         let mut keep_on = || vigil.keep_on() && holds();
         let beginning = self.begin(&publisher, state_log, &density, partitions, &mut keep_on)?;

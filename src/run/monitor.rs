@@ -30,7 +30,8 @@ pub struct Monitor<'a> {
     observed: &'a Observed,
     /// For each threshold its value, `None` where each event brings its own.
     thresholds: Vec<Option<f64>>,
-    num_quantiles: usize,
+    /// The levels of the quantiles.
+    levels: Vec<f64>,
     categories: Vec<usize>,
     /// What was counted of the operator's census already.
     census: Census,
@@ -70,7 +71,7 @@ impl<'a> Monitor<'a> {
             metrics,
             observed,
             thresholds: thresholds.collect(),
-            num_quantiles: config.score.quantiles.len(),
+            levels: config.score.quantiles.clone(),
             categories: category_features(config),
             census: Census { missing: zeros.clone(), unknown: zeros },
             next_refresh: Instant::now(),
@@ -163,14 +164,14 @@ impl<'a> Monitor<'a> {
         // A target far beyond all others may have a density of 0 in double precision: one is not to blot out the mean.
         self.metrics.log_score_nats.set(self.log_score.add(realized.log_score.max(LOG_SCORE_FLOOR)));
         self.metrics.observe_pit(realized.pit);
-        let (exceed, rest) = score.figures.split_at(self.thresholds.len());
         let mut own = event.thresholds.iter();
-        for ((threshold, &p), metric) in self.thresholds.iter().zip(exceed).zip(&self.metrics.exceed) {
+        for ((threshold, &p), metric) in self.thresholds.iter().zip(&score.figures).zip(&self.metrics.exceed)
+        {
             let threshold = threshold.or_else(|| own.next().copied()).unwrap_or(f64::NAN);
             metric.observe(p, realized.target > threshold);
         }
-        for (&quantile, metric) in rest[..self.num_quantiles].iter().zip(&self.metrics.quantiles) {
-            metric.observe(realized.target, quantile);
+        for (&level, metric) in self.levels.iter().zip(&self.metrics.quantiles) {
+            metric.observe(realized.pit, level);
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    config::{Config, FlowKind},
+    config::{Config, FlowKind, ModelKind, Support},
     density::Density,
     metrics::MetricsSpec,
     operator::category_features,
@@ -25,12 +25,25 @@ pub fn metrics(config: &Config) -> MetricsSpec {
 /// How to read the column `params`, as JSON: the schema's metadata `tailwater.model`.
 #[must_use]
 pub fn params_description(config: &Config, density: &dyn Density) -> String {
-    json!({
-        "kind": "nfn",
-        "flows": config.model.flows.iter().copied().map(FlowKind::name).collect::<Vec<_>>(),
+    let layout = match config.model.kind {
+        ModelKind::Nfn => "the flows' raw parameters from the base to the data",
+        ModelKind::Mdn => "logits, means and raw scales of the Gaussians",
+        ModelKind::Kmn => "logits of the kernels place by place, places, raw scales",
+    };
+    let of_u = match config.target.support {
+        Support::Real => "u having that density",
+        Support::Positive => "u = log(1 + exp(v)), v having that density",
+    };
+    let mut description = json!({
+        "kind": config.model.kind.name(),
         "density_params": density.num_params(),
-        "layout": "the flows' raw parameters from the base to the data, then center and scale of the target: \
-                   y = center + scale * u, u having the flows' density",
-    })
-    .to_string()
+        "layout": format!("{layout}, then center and scale of the target: y = center + scale * u, {of_u}"),
+    });
+    if config.model.kind == ModelKind::Nfn {
+        description["flows"] = config.model.flows.iter().copied().map(FlowKind::name).collect();
+    }
+    if let Some(step) = config.target.step {
+        description["step"] = step.into();
+    }
+    description.to_string()
 }

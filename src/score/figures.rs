@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use crate::{
-    config::{self, ThresholdValue},
+    config::{Config, ThresholdValue},
     density::{Density, Level, Shortfall, Workspace},
     model::normaliser::Normaliser,
-    score::Realized,
+    record::Event,
+    score::{Realized, step::Step},
 };
 
 /// Computes the figures that the config asks for.
@@ -18,6 +19,8 @@ pub struct Figures {
     exceed: Vec<Exceed>,
     quantiles: Vec<Level>,
     shortfalls: Vec<Shortfall>,
+    /// Of a target that is rounded.
+    step: Option<Step>,
     workspace: Workspace,
 }
 
@@ -31,7 +34,9 @@ enum Exceed {
 impl Figures {
     /// The figures of this config, for distributions of this density.
     #[must_use]
-    pub fn new(config: &config::Score, density: Arc<dyn Density>) -> Self {
+    pub fn new(config: &Config, density: Arc<dyn Density>) -> Self {
+        let step = config.target.step.map(Step);
+        let config = &config.score;
         let mut own = 0;
         let exceed = config.exceed.iter().map(|threshold| match threshold.value {
             ThresholdValue::Constant(t) => Exceed::Constant(t),
@@ -44,6 +49,7 @@ impl Figures {
             exceed: exceed.collect(),
             quantiles: config.quantiles.iter().map(|&p| Level::from_p(p)).collect(),
             shortfalls: config.shortfall.iter().map(|&p| Shortfall::beyond(&Level::from_p(p))).collect(),
+            step,
             workspace: density.workspace(),
             density,
         }
@@ -65,6 +71,7 @@ impl Figures {
                 Exceed::Constant(t) => *t,
                 Exceed::OfEvent(index) => own_thresholds[*index],
             };
+            let threshold = self.step.map_or(threshold, |step| step.end(threshold));
             // A threshold that the event does not bring is NaN, and so is its probability.
             figures.push(if threshold.is_nan() {
                 f64::NAN
@@ -73,24 +80,34 @@ impl Figures {
             });
         }
         for level in &self.quantiles {
-            figures.push(finite_or_null(target.restore(density.quantile(level, workspace))));
+            let quantile = target.restore(density.quantile(level, workspace));
+            figures.push(finite_or_null(self.step.map_or(quantile, |step| step.round(quantile))));
         }
+        // Of the target before it is rounded, which changes the mean by less than half a step.
         for shortfall in &self.shortfalls {
             figures.push(finite_or_null(target.restore(shortfall.of(density.as_ref(), workspace))));
         }
         figures.into()
     }
 
-    /// The target judged by the distribution that its event was scored with.
+    /// The event's target judged by the distribution that it was scored with.
     #[must_use]
-    pub fn realize(&mut self, params: &[f32], target: f64) -> Realized {
+    pub fn realize(&mut self, params: &[f32], event: &Event) -> Realized {
+        let target = event.target.as_ref().map_or(f64::NAN, |target| target.values[0]);
         if params.is_empty() {
             return Realized { target, log_score: f64::NAN, pit: f64::NAN };
         }
         let (params, normaliser) = split(params);
-        let y = normaliser.normalise(target);
         let Self { density, workspace, .. } = self;
         density.load(params, workspace);
+        if let Some(step) = self.step {
+            let (low, high) = step.interval(target);
+            let (low, high) = (normaliser.normalise(low), normaliser.normalise(high));
+            let below = density.log_cdf(low, workspace).exp();
+            let log_mass = density.log_mass(low, high, workspace);
+            return Realized { target, log_score: log_mass, pit: below + step.draw(event) * log_mass.exp() };
+        }
+        let y = normaliser.normalise(target);
         Realized {
             target,
             log_score: density.log_density(&[y], workspace) - normaliser.scale.ln(),
@@ -112,28 +129,52 @@ fn split(params: &[f32]) -> (&[f32], Normaliser) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::{
-        config::{FieldPath, FlowKind, Score, Threshold},
+        config::FlowKind,
         density::Nfn,
         math::normal,
         model::noise::Draws,
+        record::{Known, Target},
     };
 
     const FLOWS: [FlowKind; 3] = [FlowKind::Radial, FlowKind::Radial, FlowKind::Affine];
 
     /// Figures with one threshold of the event's own, these quantiles, and the shortfall at 99 %.
     fn figures(flows: &[FlowKind], quantiles: &[f64]) -> (Figures, Vec<f32>) {
+        figures_of(flows, quantiles, &[])
+    }
+
+    fn figures_of(flows: &[FlowKind], quantiles: &[f64], sets: &[&str]) -> (Figures, Vec<f32>) {
+        const CONFIG: &str = "kafka.brokers = 'b'\nkafka.group = 'g'\ninput.topic = 'i'\noutput.topic = 'o'\n\
+                              features.x = 'number'\ntarget.fields = ['y']\nscore.exceed = ['t']\nscore.shortfall = [0.99]";
+        let quantiles_set = format!("score.quantiles={quantiles:?}");
+        let sets: Vec<String> =
+            sets.iter().copied().chain([quantiles_set.as_str()]).map(String::from).collect();
+        let config = Config::from_parts(CONFIG, "test.toml", &sets, std::iter::empty()).unwrap();
         let density = Arc::new(Nfn::new(flows, 1));
-        let own = ThresholdValue::Field(FieldPath(vec!["t".into()]));
-        let config = Score {
-            exceed: vec![Threshold { name: "t".into(), value: own }],
-            quantiles: quantiles.to_vec(),
-            shortfall: vec![0.99],
-        };
-        let mut params = density.initial();
+        let mut params = density.initial(&[]);
         params.extend([12.5, 30.0]); // center and scale of the target
         (Figures::new(&config, density), params)
+    }
+
+    /// An event at this offset, with this target.
+    fn event(offset: i64, target: f64) -> Event {
+        Event {
+            partition: 0,
+            offset,
+            row: 0,
+            last: true,
+            timestamp_ms: None,
+            time_us: 0,
+            key: None,
+            features: [].into(),
+            carry: [].into(),
+            thresholds: [].into(),
+            target: Some(Target { values: [target].into(), known: Known::WithEvent }),
+        }
     }
 
     fn bent(mut params: Vec<f32>, seed: u64) -> Vec<f32> {
@@ -154,7 +195,7 @@ mod tests {
             for (&quantile, p) in quantiles.iter().zip(levels) {
                 let exceed = figures.evaluate(&params, &[quantile])[0];
                 assert!((exceed - (1.0 - p)).abs() < 1e-9, "{p}: {exceed} at {quantile}");
-                let pit = figures.realize(&params, quantile).pit;
+                let pit = figures.realize(&params, &event(0, quantile)).pit;
                 assert!((pit - p).abs() < 1e-9, "{p}: {pit}");
             }
         }
@@ -180,7 +221,7 @@ mod tests {
             let params = bent(params.clone(), seed);
             let step = 0.05;
             let grid = (-40_000..40_000).map(|i| 12.5 + step * f64::from(i));
-            let mass: f64 = grid.map(|y| step * figures.realize(&params, y).log_score.exp()).sum();
+            let mass: f64 = grid.map(|y| step * figures.realize(&params, &event(0, y)).log_score.exp()).sum();
             assert!((mass - 1.0).abs() < 1e-4, "seed {seed}: {mass}");
         }
     }
@@ -201,7 +242,45 @@ mod tests {
         assert!(figures.evaluate(&[], &[1.0]).iter().all(|f| f.is_nan()), "no distribution in the warm-up");
         let without_threshold = figures.evaluate(&params, &[f64::NAN]);
         assert!(without_threshold[0].is_nan() && without_threshold[1].is_finite());
-        let realized = figures.realize(&[], 3.0);
+        let realized = figures.realize(&[], &event(0, 3.0));
         assert!(realized.log_score.is_nan() && realized.pit.is_nan() && realized.target == 3.0);
+    }
+
+    #[test]
+    fn the_figures_of_a_rounded_target_are_those_of_whole_steps() {
+        let (mut figures, params) = figures_of(&FLOWS, &[0.1, 0.5, 0.99], &["target.step=5"]);
+        for seed in 0..5 {
+            let params = bent(params.clone(), seed);
+            let mut exceed = |t: f64| figures.evaluate(&params, &[t])[0];
+            // P(Y > t) does not count t, and so is one between two steps.
+            assert_eq!(exceed(15.0), exceed(19.9));
+            let at_20 = exceed(15.0) - exceed(20.0);
+            let mass = |figures: &mut Figures, y: f64| figures.realize(&params, &event(0, y)).log_score.exp();
+            assert!((mass(&mut figures, 20.0) - at_20).abs() < 1e-9, "{at_20}");
+            let total: f64 = (-8_000..8_000).map(|i| mass(&mut figures, 5.0 * f64::from(i))).sum();
+            assert!((total - 1.0).abs() < 1e-6, "{total}");
+            for (nth, p) in [0.1, 0.5, 0.99].into_iter().enumerate() {
+                let quantile = figures.evaluate(&params, &[0.0])[1 + nth];
+                assert_eq!(quantile % 5.0, 0.0);
+                // The least multiple of the step that is not exceeded by more than 1 − p.
+                let mut exceed = |t: f64| figures.evaluate(&params, &[t])[0];
+                assert!(
+                    exceed(quantile) <= 1.0 - p + 1e-12 && exceed(quantile - 5.0) > 1.0 - p,
+                    "{quantile}"
+                );
+            }
+            // The PIT lies anywhere between the distribution function below and at the target.
+            let median = figures.evaluate(&params, &[0.0])[2];
+            let mut cdf = |t: f64| 1.0 - figures.evaluate(&params, &[t])[0];
+            let (below, above) = (cdf(median - 5.0), cdf(median));
+            let mut pit = |offset| figures.realize(&params, &event(offset, median)).pit;
+            let pits: Vec<f64> = (0..2_000).map(&mut pit).collect();
+            let mean = pits.iter().sum::<f64>() / 2_000.0;
+            assert!(pits.iter().all(|pit| (below - 1e-12..=above + 1e-12).contains(pit)));
+            assert!(
+                (mean - 0.5 * (below + above)).abs() < 0.03 * (above - below),
+                "{mean} in {below} to {above}"
+            );
+        }
     }
 }

@@ -6,6 +6,7 @@ pub mod figures;
 pub mod json;
 pub mod read;
 pub mod row;
+pub mod step;
 
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,7 @@ pub fn follow(setup: &Setup<'_>, sets: &[&str], order: &Order) -> Uncrashed {
         setup.sets().into_iter().chain(sets.iter().map(|set| (*set).to_owned())).collect();
     let example = include_str!("../../examples/flights.toml");
     let config = Config::from_parts(example, "flights.toml", &sets, std::iter::empty()).unwrap();
-    let density = density::build(&config.model, 1);
+    let density = density::build(&config.model, &config.target);
     let partitions = setup.cluster.num_partitions(&setup.input);
     let start: Positions = (0..partitions).map(|partition| (partition, Position::at(0))).collect();
     let saved = Operator::new(&config, density.clone(), start).saved();

@@ -18,36 +18,115 @@ pub enum Noise {
     SkewNormal(f64),
     /// Two Gaussians of equal weight and different widths, apart from each other.
     Mixture,
+    /// P(Z > z) = (1 + z / ν)^−ν for z > 0: positive, with the tail index 1 / ν.
+    Lomax(u32),
 }
 
-/// A target's distribution given its features: m(x) + s(x) times the noise.
+/// How targets come about: location and scale are functions of the features, the noise is not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stream {
+    pub name: &'static str,
+    pub noise: Noise,
+    /// How much the scale differs between events.
+    pub spread: Spread,
+    /// What targets are rounded to.
+    pub step: Option<f64>,
+}
+
+/// How much the scale differs between events.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Spread {
+    /// By the threefold.
+    Usual,
+    /// By the thirtyfold.
+    Wide,
+}
+
+const fn usual(name: &'static str, noise: Noise) -> Stream {
+    Stream { name, noise, spread: Spread::Usual, step: None }
+}
+
+pub const STUDENT_3: Stream = usual("student-t 3", Noise::StudentT(3));
+pub const GAUSSIAN: Stream = usual("gaussian", Noise::Gaussian);
+pub const ROUNDED: Stream = Stream { name: "rounded t 3", step: Some(0.5), ..usual("", Noise::StudentT(3)) };
+pub const POSITIVE: Stream = usual("positive 3", Noise::Lomax(3));
+pub const MIXTURE: Stream = usual("mixture", Noise::Mixture);
+
+pub const STREAMS: [Stream; 10] = [
+    usual("student-t 2", Noise::StudentT(2)),
+    STUDENT_3,
+    usual("student-t 5", Noise::StudentT(5)),
+    usual("student-t 30", Noise::StudentT(30)),
+    GAUSSIAN,
+    usual("skew-normal 4", Noise::SkewNormal(4.0)),
+    MIXTURE,
+    Stream { name: "wide scale", spread: Spread::Wide, ..usual("", Noise::Gaussian) },
+    ROUNDED,
+    POSITIVE,
+];
+
+impl Stream {
+    /// What a config says of such a target.
+    pub fn sets(&self) -> Vec<String> {
+        let step = self.step.map(|step| format!("target.step={step}"));
+        let support = self.is_positive().then(|| "target.support=positive".to_owned());
+        step.into_iter().chain(support).collect()
+    }
+
+    fn is_positive(&self) -> bool {
+        matches!(self.noise, Noise::Lomax(_))
+    }
+
+    /// The distribution of the target of an event with these features.
+    pub fn given(&self, x: [f64; NUM_FEATURES]) -> Truth {
+        let location = if self.is_positive() { 0.0 } else { x[0] + 0.5 * (2.0 * x[1]).sin() };
+        let log_scale = match self.spread {
+            Spread::Usual => 0.3 * x[0] - 0.2 * x[1] * x[1],
+            Spread::Wide => 1.5 * x[0] - 0.4 * x[1] * x[1],
+        };
+        Truth { noise: self.noise, step: self.step, location, scale: log_scale.exp() }
+    }
+}
+
+/// A target's distribution given its features: m(x) + s(x) times the noise, perhaps rounded.
 #[derive(Debug, Clone, Copy)]
 pub struct Truth {
-    pub noise: Noise,
+    noise: Noise,
+    step: Option<f64>,
     location: f64,
     scale: f64,
 }
 
 impl Truth {
-    /// Location and scale are smooth functions of both features.
-    pub fn given(noise: Noise, x: [f64; NUM_FEATURES]) -> Self {
-        let location = x[0] + 0.5 * (2.0 * x[1]).sin();
-        let scale = (0.3 * x[0] - 0.2 * x[1] * x[1]).exp();
-        Self { noise, location, scale }
-    }
-
     pub fn draw(&self, draws: &mut Draws) -> f64 {
-        self.location + self.scale * self.noise.draw(draws)
+        let y = self.location + self.scale * self.noise.draw(draws);
+        self.step.map_or(y, |step| (y / step).round() * step)
     }
 
-    /// log p(y|x), in nats.
-    pub fn log_density(&self, y: f64) -> f64 {
-        self.noise.log_density((y - self.location) / self.scale) - self.scale.ln()
+    /// log p(y|x), in nats; of a rounded target, the logarithm of its probability.
+    pub fn log_score(&self, y: f64) -> f64 {
+        let noise = |y: f64| (y - self.location) / self.scale;
+        match self.step {
+            None => self.noise.log_density(noise(y)) - self.scale.ln(),
+            Some(step) => {
+                let (low, high) = (noise(y - 0.5 * step), noise(y + 0.5 * step));
+                // The noises that are rounded are symmetric: the smaller side keeps its digits.
+                let (low, high) = if low + high > 0.0 { (low, high) } else { (-high, -low) };
+                (self.noise.survival(low) - self.noise.survival(high)).ln()
+            }
+        }
     }
 
-    /// Where the noise's quantile lies for these features.
+    /// P(Y > t|x).
+    pub fn exceeds(&self, t: f64) -> f64 {
+        let t = self.step.map_or(t, |step| ((t / step).floor() + 0.5) * step);
+        self.noise.survival((t - self.location) / self.scale)
+    }
+
+    /// Where the noise's quantile lies for these features; of a rounded target, the multiple that it is rounded to.
     pub fn place(&self, noise_quantile: f64) -> f64 {
-        self.location + self.scale * noise_quantile
+        let y = self.location + self.scale * noise_quantile;
+        self.step.map_or(y, |step| (y / step - 0.5).ceil() * step)
     }
 }
 
@@ -71,6 +150,10 @@ impl Noise {
                 let (sign, width) = if draws.uniform() < 0.5 { (-1.0, WIDTHS[0]) } else { (1.0, WIDTHS[1]) };
                 sign * APART + width * draws.normal()
             }
+            Self::Lomax(power) => {
+                let power = f64::from(power);
+                power * (draws.uniform().powf(-1.0 / power) - 1.0)
+            }
         }
     }
 
@@ -86,6 +169,7 @@ impl Noise {
                 let (a, b) = (part(-APART, WIDTHS[0]), part(APART, WIDTHS[1]));
                 a.max(b) + (-(a - b).abs()).exp().ln_1p() - std::f64::consts::LN_2
             }
+            Self::Lomax(power) => -(f64::from(power) + 1.0) * (z / f64::from(power)).ln_1p(),
         }
     }
 
@@ -106,6 +190,9 @@ impl Noise {
             Self::Mixture => {
                 0.5 * (normal::cdf((-APART - z) / WIDTHS[0]) + normal::cdf((APART - z) / WIDTHS[1]))
             }
+            Self::Lomax(power) => {
+                (z.max(0.0) / f64::from(power)).ln_1p().mul_add(-f64::from(power), 0.0).exp()
+            }
         }
     }
 
@@ -125,17 +212,8 @@ impl Noise {
     /// The upper tail's index; 0 where it falls faster than any power.
     pub fn tail_index(self) -> f64 {
         match self {
-            Self::StudentT(freedom) => 1.0 / f64::from(freedom),
+            Self::StudentT(freedom) | Self::Lomax(freedom) => 1.0 / f64::from(freedom),
             Self::Gaussian | Self::SkewNormal(_) | Self::Mixture => 0.0,
-        }
-    }
-
-    pub fn name(self) -> String {
-        match self {
-            Self::Gaussian => "gaussian".into(),
-            Self::StudentT(freedom) => format!("student-t {freedom}"),
-            Self::SkewNormal(shape) => format!("skew-normal {shape}"),
-            Self::Mixture => "mixture".into(),
         }
     }
 }

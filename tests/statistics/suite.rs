@@ -3,12 +3,12 @@
 use tailwater::{
     config::Config,
     density::{self, Density},
-    model::noise::Draws,
+    model::{learner::Taken, noise::Draws},
     operator::{Action, Input, Operator, place::Position},
     record::{Cell, Event, Known, Record, Target},
 };
 
-use crate::streams::{NUM_FEATURES, Noise, TAIL_PROBABILITIES, Truth};
+use crate::streams::{NUM_FEATURES, Stream, TAIL_PROBABILITIES};
 
 const CONFIG: &str = r#"
 [kafka]
@@ -30,20 +30,25 @@ topic = "scores"
 "#;
 
 /// What is compared: a name, and the key that makes it.
-pub const AFFINE: (&str, &str) = ("affine", r#"model.flows=["radial","radial","radial","radial","affine"]"#);
-pub const PARETO: (&str, &str) = ("pareto", r#"model.flows=["radial","radial","radial","radial","pareto"]"#);
-pub const LAMBERT: (&str, &str) =
-    ("lambert", r#"model.flows=["radial","radial","radial","radial","lambert"]"#);
-
-pub const TAIL: (&str, &str) = ("nfn", r#"model.kind="nfn""#);
-pub const SPLINE: (&str, &str) = ("spline", r#"model.flows=["spline","tail"]"#);
+pub type Contender = (&'static str, &'static str);
+/// The default: four radial flows and a tail.
+pub const NFN: Contender = ("nfn", "model.kind=nfn");
+pub const SPLINE: Contender = ("spline", r#"model.flows=["spline","tail"]"#);
+pub const LAMBERT: Contender = ("lambert", r#"model.flows=["radial","radial","radial","radial","lambert"]"#);
+pub const PARETO: Contender = ("pareto", r#"model.flows=["radial","radial","radial","radial","pareto"]"#);
+/// Without a tail layer.
+pub const AFFINE: Contender = ("affine", r#"model.flows=["radial","radial","radial","radial","affine"]"#);
+pub const MDN: Contender = ("mdn", "model.kind=mdn");
+pub const KMN: Contender = ("kmn", "model.kind=kmn");
+pub const CONTENDERS: [Contender; 7] = [NFN, SPLINE, LAMBERT, PARETO, AFFINE, MDN, KMN];
 
 /// How far what was published is from the truth, over the last events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// Mean of log p(y|x) − log p̂(y|x), nats.
     pub regret_nats: f64,
-    /// Mean of |p̂ − p| / p for each of the tail probabilities, at the truth's own thresholds.
+    /// Mean of |p̂ − p| / p for each of the tail probabilities, at the truth's own thresholds (where those are rounded, p is what
+    /// exceeds them then).
     pub tail_errors: [f64; 3],
     /// Mean of p̂ / p for each of them.
     pub tail_ratios: [f64; 3],
@@ -55,13 +60,16 @@ pub struct Report {
     pub pit_distance: f64,
     /// The same within the upper 1 %, relative to it.
     pub pit_tail_distance: f64,
+    /// Share of the steps, of the whole run, whose gradient was clipped.
+    pub clipped: f64,
 }
 
 /// Runs `num_events` of a stream through the operator with these keys set, and judges the last `num_last`.
-pub fn run(noise: Noise, seed: u64, sets: &[&str], num_events: usize, num_last: usize) -> Report {
-    let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+pub fn run(stream: Stream, seed: u64, sets: &[&str], num_events: usize, num_last: usize) -> Report {
+    let sets: Vec<String> = stream.sets().into_iter().chain(sets.iter().map(ToString::to_string)).collect();
+    let noise = stream.noise;
     let config = Config::from_parts(CONFIG, "statistics.toml", &sets, std::iter::empty()).unwrap();
-    let density = density::build(&config.model, 1);
+    let density = density::build(&config.model, &config.target);
     let mut operator = Operator::new(&config, density.clone(), [(0, Position::at(0))].into());
     let quantiles = TAIL_PROBABILITIES.map(|p| noise.exceeded_with(p));
     let median = noise.exceeded_with(0.5);
@@ -70,7 +78,7 @@ pub fn run(noise: Noise, seed: u64, sets: &[&str], num_events: usize, num_last: 
     for offset in 0..num_events {
         let mut draws = Draws::new(seed, 0, offset);
         let x: [f64; NUM_FEATURES] = std::array::from_fn(|_| 2.0 * draws.uniform() - 1.0);
-        let truth = Truth::given(noise, x);
+        let truth = stream.given(x);
         let target = truth.draw(&mut draws);
         operator.push(Input::Record(Record::Event(Event {
             partition: 0,
@@ -87,12 +95,19 @@ pub fn run(noise: Noise, seed: u64, sets: &[&str], num_events: usize, num_last: 
         })));
         while operator.take(&mut actions).is_some() {}
         let Some(Action::Score(scored)) = actions.first() else { panic!("nothing was scored") };
+        for action in &actions {
+            if let Action::Learned { step, .. } = action {
+                judge.steps += 1.0;
+                judge.clipped += f64::from(u8::from(step.taken == Taken::Clipped));
+            }
+        }
         if offset + num_last >= num_events {
             let told = scored.score.realized.unwrap();
-            judge.regret_nats += truth.log_density(target) - told.log_score;
+            judge.regret_nats += truth.log_score(target) - told.log_score;
             let spread = truth.place(quantiles[1]) - truth.place(median);
             judge.quantile_error += (scored.score.figures[3] - truth.place(quantiles[1])).abs() / spread;
-            judge.add(&scored.score.figures[..3], &scored.score.params, told.pit);
+            let exceeded = quantiles.map(|q| truth.exceeds(truth.place(q)));
+            judge.add(&scored.score.figures[..3], exceeded, &scored.score.params, told.pit);
         }
         actions.clear();
     }
@@ -108,6 +123,8 @@ struct Judge<'a> {
     tail_ratios: [f64; 3],
     tail_index: f64,
     pits: Vec<f64>,
+    steps: f64,
+    clipped: f64,
 }
 
 impl<'a> Judge<'a> {
@@ -121,11 +138,13 @@ impl<'a> Judge<'a> {
             tail_ratios: [0.0; 3],
             tail_index: 0.0,
             pits: Vec::new(),
+            steps: 0.0,
+            clipped: 0.0,
         }
     }
 
-    fn add(&mut self, exceed: &[f64], params: &[f32], pit: f64) {
-        for (i, (told, p)) in exceed.iter().zip(TAIL_PROBABILITIES).enumerate() {
+    fn add(&mut self, exceed: &[f64], truth: [f64; 3], params: &[f32], pit: f64) {
+        for (i, (told, p)) in exceed.iter().zip(truth).enumerate() {
             self.tail_errors[i] += (told / p - 1.0).abs();
             self.tail_ratios[i] += told / p;
         }
@@ -152,6 +171,7 @@ impl<'a> Judge<'a> {
             tail_index: self.tail_index / n,
             pit_distance: distance(0.0),
             pit_tail_distance: distance(0.99) / 0.01,
+            clipped: self.clipped / self.steps,
         }
     }
 }

@@ -89,6 +89,7 @@ struct Arrival {
     delay: f64,
     /// NaN in the warm-up.
     log_score: f64,
+    pit: f64,
 }
 
 /// An outcome held against the distribution that its flight was scored with.
@@ -96,7 +97,7 @@ struct Arrival {
 struct Judged {
     log_score: f64,
     baseline_log_score: f64,
-    /// For each quantile, whether the target was at or below it.
+    /// For each quantile, whether the target was below it.
     below: Vec<bool>,
     /// For each constant threshold P(Y > t), and whether it was.
     exceed: Vec<(f64, bool)>,
@@ -243,12 +244,14 @@ impl Watch {
         let times = column(batch, "target_time")?.as_primitive::<TimestampMicrosecondType>();
         let targets = column(batch, "target")?.as_primitive::<Float64Type>();
         let log_scores = column(batch, "log_score")?.as_primitive::<Float64Type>();
+        let pits = column(batch, "pit")?.as_primitive::<Float64Type>();
         for row in 0..batch.num_rows() {
             self.arrivals.push_back(Arrival {
                 offset: offsets.value(row),
                 time_us: times.value(row),
                 delay: targets.value(row),
                 log_score: if log_scores.is_null(row) { f64::NAN } else { log_scores.value(row) },
+                pit: if pits.is_null(row) { f64::NAN } else { pits.value(row) },
             });
         }
         Ok(())
@@ -277,18 +280,20 @@ impl Watch {
         if let Some(baseline) = flight.baseline
             && !arrival.log_score.is_nan()
         {
-            self.judge(&flight, arrival.delay, arrival.log_score, baseline);
+            self.judge(&flight, arrival, baseline);
         }
         self.shown.push_front((flight, arrival.delay));
         self.shown.truncate(SHOWN);
     }
 
-    fn judge(&mut self, flight: &Flight, target: f64, log_score: f64, baseline: Gaussian) {
+    fn judge(&mut self, flight: &Flight, arrival: &Arrival, baseline: Gaussian) {
+        let target = arrival.delay;
         self.num_judged += 1;
         self.judged.push_back(Judged {
-            log_score,
+            log_score: arrival.log_score,
             baseline_log_score: baseline.log_density(target),
-            below: flight.quantiles.iter().map(|&q| target <= q).collect(),
+            // A whole minute may hold more of the probability than is above a quantile: the PIT is drawn from within it.
+            below: self.quantiles.iter().map(|&p| arrival.pit <= p).collect(),
             exceed: self.thresholds.iter().map(|&(at, t)| (flight.exceed[at], target > t)).collect(),
         });
         if self.judged.len() > LONG {

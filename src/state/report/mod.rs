@@ -326,7 +326,7 @@ fn import(config: &Config, state: &StateTopic, progress: Option<&Progress>) -> O
     if progress.is_some_and(|progress| progress.imported == Some(import.id)) {
         return None;
     }
-    let density = density::build(&config.model, config.target.fields.len());
+    let density = density::build(&config.model, &config.target);
     let problem = match &import.snapshot {
         Ok(snapshot) => recovery::fit(config, &density, snapshot).err(),
         Err(error) => Some(error.to_string()),
@@ -489,7 +489,7 @@ impl WeightsReport {
 }
 
 fn layers(trained: &[f32], averaged: &[f32], config: &Config) -> Vec<LayerReport> {
-    let density = density::build(&config.model, config.target.fields.len());
+    let density = density::build(&config.model, &config.target);
     let shape = model::shape(config, density.as_ref());
     if [trained.len(), averaged.len()] != [shape.num_weights(); 2] {
         return Vec::new();

@@ -48,7 +48,7 @@ fn config(sets: &[&str]) -> Config {
 }
 
 fn density(config: &Config) -> Arc<dyn Density> {
-    density::build(&config.model, 1)
+    density::build(&config.model, &config.target)
 }
 
 const SECOND_US: i64 = 1_000_000;

@@ -1,0 +1,148 @@
+//! Mixtures of Gaussians in one dimension: what the mixture density network and the kernel mixture network have in common.
+
+use super::Level;
+use crate::math::normal;
+
+/// The parts of a mixture, with room for what is computed of them.
+#[derive(Debug, Clone)]
+pub struct Mixture {
+    /// Logarithms of the weights, which sum to one.
+    pub(super) log_weights: Vec<f64>,
+    pub(super) means: Vec<f64>,
+    /// Standard deviations.
+    pub(super) scales: Vec<f64>,
+    /// Of each part: the logarithm of its share of what was asked for; scratch.
+    log_parts: Vec<f64>,
+    /// The gradient of the last logarithm that was asked for with one, by the logits of the weights.
+    pub(super) by_logit: Vec<f64>,
+    /// By the means.
+    pub(super) by_mean: Vec<f64>,
+    /// By the standard deviations.
+    pub(super) by_scale: Vec<f64>,
+}
+
+impl Mixture {
+    pub fn new(num_parts: usize) -> Self {
+        let room = || vec![0.0; num_parts];
+        Self {
+            log_weights: room(),
+            means: room(),
+            scales: vec![1.0; num_parts],
+            log_parts: room(),
+            by_logit: room(),
+            by_mean: room(),
+            by_scale: room(),
+        }
+    }
+
+    /// Takes the weights that a softmax makes of these logits.
+    pub fn set_weights(&mut self, logits: impl IntoIterator<Item = f64>) {
+        for (slot, logit) in self.log_weights.iter_mut().zip(logits) {
+            *slot = logit;
+        }
+        let total = log_sum_exp(&self.log_weights);
+        self.log_weights.iter_mut().for_each(|log_weight| *log_weight -= total);
+    }
+
+    /// Leaves the logarithm of each part's weighted share, as `log_share` of its mean and scale gives it; returns that of the
+    /// sum.
+    fn sum(&mut self, log_share: impl Fn(f64, f64) -> f64) -> f64 {
+        let parts = self.log_weights.iter().zip(&self.means).zip(&self.scales);
+        for (slot, ((log_weight, &mean), &scale)) in self.log_parts.iter_mut().zip(parts) {
+            *slot = log_weight + log_share(mean, scale);
+        }
+        log_sum_exp(&self.log_parts)
+    }
+
+    pub fn log_density(&mut self, y: f64) -> f64 {
+        self.sum(|mean, scale| normal::log_pdf((y - mean) / scale) - scale.ln())
+    }
+
+    pub fn log_cdf(&mut self, y: f64) -> f64 {
+        self.sum(|mean, scale| normal::log_cdf((y - mean) / scale)).min(0.0)
+    }
+
+    pub fn log_sf(&mut self, y: f64) -> f64 {
+        self.sum(|mean, scale| normal::log_sf((y - mean) / scale)).min(0.0)
+    }
+
+    /// log P(low < Y ≤ high).
+    pub fn log_mass(&mut self, low: f64, high: f64) -> f64 {
+        self.sum(|mean, scale| normal::log_interval((low - mean) / scale, (high - mean) / scale)).min(0.0)
+    }
+
+    /// [`Self::log_density`], and leaves its gradient.
+    pub fn log_density_grad(&mut self, y: f64) -> f64 {
+        let total = self.log_density(y);
+        for i in 0..self.means.len() {
+            let share = (self.log_parts[i] - total).exp();
+            let (scale, z) = (self.scales[i], (y - self.means[i]) / self.scales[i]);
+            self.by_logit[i] = share - self.log_weights[i].exp();
+            self.by_mean[i] = share * z / scale;
+            self.by_scale[i] = share * (z * z - 1.0) / scale;
+        }
+        total
+    }
+
+    /// [`Self::log_mass`], and leaves its gradient.
+    pub fn log_mass_grad(&mut self, low: f64, high: f64) -> f64 {
+        let total = self.log_mass(low, high);
+        for i in 0..self.means.len() {
+            let (mean, scale) = (self.means[i], self.scales[i]);
+            self.by_logit[i] = (self.log_parts[i] - total).exp() - self.log_weights[i].exp();
+            // A part's density at an end, over the whole mass.
+            let end = |y: f64| {
+                let z = (y - mean) / scale;
+                let over = (self.log_weights[i] + normal::log_pdf(z) - total).exp();
+                if over > 0.0 { (over, over * z) } else { (0.0, 0.0) }
+            };
+            let ((at_low, moment_low), (at_high, moment_high)) = (end(low), end(high));
+            self.by_mean[i] = (at_low - at_high) / scale;
+            self.by_scale[i] = (moment_low - moment_high) / scale;
+        }
+        total
+    }
+
+    /// The y with P(Y ≤ y) = `level`: Newton's method in log space, within a bracket that halves wherever a step leaves it.
+    pub fn quantile(&mut self, level: &Level) -> f64 {
+        // It lies between the parts' own quantiles.
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for (mean, scale) in self.means.iter().zip(&self.scales) {
+            let own = mean + scale * level.z();
+            (low, high) = (low.min(own), high.max(own));
+        }
+        let mut y = 0.5 * (low + high);
+        for _ in 0..200 {
+            // What is too high, of the side that is the smaller, and its slope.
+            let log_density = self.log_density(y);
+            let (over, log_side) = if level.p() < 0.5 {
+                let log_cdf = self.log_cdf(y);
+                (log_cdf - level.log_cdf(), log_cdf)
+            } else {
+                let log_sf = self.log_sf(y);
+                (level.log_sf() - log_sf, log_sf)
+            };
+            if over > 0.0 {
+                high = y
+            } else {
+                low = y
+            }
+            let step = over * (log_side - log_density).exp();
+            let next = y - step;
+            let next = if low < next && next < high { next } else { 0.5 * (low + high) };
+            if over == 0.0 || (next - y).abs() <= 2e-16 * y.abs() || !(low < high) {
+                break;
+            }
+            y = next;
+        }
+        y
+    }
+}
+
+fn log_sum_exp(values: &[f64]) -> f64 {
+    let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if highest == f64::NEG_INFINITY {
+        return highest;
+    }
+    highest + values.iter().map(|value| (value - highest).exp()).sum::<f64>().ln()
+}
