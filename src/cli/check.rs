@@ -50,8 +50,7 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let columns = Columns::new(&config);
-    let figures: Vec<_> =
-        [&columns.exceed, &columns.quantiles, &columns.shortfall].into_iter().flatten().cloned().collect();
+    let figures: Vec<&str> = columns.figures().map(String::as_str).collect();
     println!("config     ok: {} features, figures {}", config.features.len(), figures.join(" "));
     println!("           hash of what changes the numbers: {}", config.hash());
     if args.offline {

@@ -327,6 +327,7 @@ mod tests {
             exceed: vec!["p_gt_15".into()],
             quantiles: vec!["q99".into()],
             shortfall: vec![],
+            limited: vec![],
         };
         let provenance = Provenance { version: "", group: "", config: "", model: "" };
         RowSchema::scores(&columns, &[CarryType::Text], InputFormat::Json, 2, &provenance)

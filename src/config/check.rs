@@ -104,9 +104,10 @@ fn leaks(config: &Config, check: &mut Checker<'_>) {
 
 /// Every column needs a name of its own, also for readers that ignore case.
 fn columns(config: &Config, check: &mut Checker<'_>) {
-    const KEYS: [&str; 4] = ["output.carry", "score.exceed", "score.quantiles", "score.shortfall"];
+    const KEYS: [&str; 5] =
+        ["output.carry", "score.exceed", "score.quantiles", "score.shortfall", "score.limit"];
     let columns = Columns::new(config);
-    let of_keys = [&columns.carry, &columns.exceed, &columns.quantiles, &columns.shortfall];
+    let of_keys = [&columns.carry, &columns.exceed, &columns.quantiles, &columns.shortfall, &columns.limited];
     let mut taken: BTreeMap<String, String> =
         FIXED.iter().map(|name| ((*name).to_owned(), "every score batch".to_owned())).collect();
     for (key, names) in KEYS.into_iter().zip(of_keys) {

@@ -170,8 +170,11 @@ section! {
         exceed: Vec<Threshold> = Default("[]"), kind::list("thresholds", 0..=256, kind::threshold()), Noted;
         /// The levels of the quantiles.
         quantiles: Vec<f64> = Default("[0.5, 0.9, 0.99, 0.999]"), kind::list("levels", 0..=256, kind::probability()), Noted;
-        /// The levels of the expected shortfalls E[Y | Y > quantile].
+        /// The levels of the expected shortfalls E[Y | Y > quantile], null where the tail is too heavy for a mean.
         shortfall: Vec<f64> = Default("[]"), kind::list("levels", 0..=256, kind::probability()), Noted;
+        /// Limits l of the limited expected values E[min(Y, l)], which a heavy upper tail leaves finite.
+        limit: Vec<f64> = Default("[]"),
+            kind::list("limits", 0..=256, kind::number("a finite number", f64::is_finite)), Noted;
     }
     later {
         LaterKey {

@@ -435,10 +435,16 @@ fn facts_hold_no_secret() {
 
 #[test]
 fn the_columns_are_named_in_the_order_of_the_config() {
-    let sets = ["score.exceed=[1e3, -3]", "score.shortfall=[0.99]", r#"output.carry=["a.b", "flight"]"#];
+    let sets = [
+        "score.exceed=[1e3, -3]",
+        "score.shortfall=[0.99]",
+        "score.limit=[-0.5]",
+        r#"output.carry=["a.b", "flight"]"#,
+    ];
     let columns = crate::score::columns::Columns::new(&with(&sets).unwrap());
     assert_eq!(columns.carry, ["a_b", "flight"]);
     assert_eq!(columns.exceed, ["p_gt_1000", "p_gt_m3"]);
     assert_eq!(columns.quantiles, ["q50", "q90", "q99", "q99_9"]);
     assert_eq!(columns.shortfall, ["es99"]);
+    assert_eq!(columns.limited, ["lev_m0_5"]);
 }

@@ -1,6 +1,6 @@
 //! The kernel mixture network (Ambrogioni et al. 2017): the net gives the weights of kernels whose places are fixed.
 
-use super::{Density, Level, Role, Workspace, mdn::MIN_SCALE, mixture::Mixture};
+use super::{Density, Level, Role, Side, Workspace, mdn::MIN_SCALE, mixture::Mixture};
 use crate::{
     math::scalar::{sigmoid, softplus, softplus_inverse},
     model::normaliser::Normaliser,
@@ -130,7 +130,7 @@ impl Density for Kmn {
         log_mass
     }
 
-    fn tail_index(&self, _ws: &Workspace) -> f64 {
+    fn tail_index(&self, _side: Side, _ws: &Workspace) -> f64 {
         0.0
     }
 

@@ -26,6 +26,12 @@ impl Level {
         Self { p, log_cdf, log_sf, z: normal::quantile_of_log_sf(log_sf) }
     }
 
+    /// The level whose standard normal quantile is `z`.
+    #[must_use]
+    pub fn from_z(z: f64) -> Self {
+        Self { p: normal::cdf(z), log_cdf: normal::log_cdf(z), log_sf: normal::log_sf(z), z }
+    }
+
     /// P(Y ≤ q).
     #[must_use]
     pub fn p(&self) -> f64 {

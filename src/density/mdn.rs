@@ -1,6 +1,6 @@
 //! The mixture density network (Bishop 1994): the net gives weights, means and scales of Gaussians.
 
-use super::{Density, Level, Role, Workspace, mixture::Mixture};
+use super::{Density, Level, Role, Side, Workspace, mixture::Mixture};
 use crate::{
     math::scalar::{sigmoid, softplus, softplus_inverse},
     model::normaliser::Normaliser,
@@ -91,7 +91,7 @@ impl Density for Mdn {
         log_mass
     }
 
-    fn tail_index(&self, _ws: &Workspace) -> f64 {
+    fn tail_index(&self, _side: Side, _ws: &Workspace) -> f64 {
         0.0
     }
 

@@ -5,6 +5,7 @@
 
 mod kmn;
 mod level;
+mod limited;
 mod mdn;
 mod mixture;
 mod nfn;
@@ -13,6 +14,7 @@ mod shortfall;
 
 pub use kmn::Kmn;
 pub use level::Level;
+pub use limited::Limited;
 pub use mdn::Mdn;
 pub use nfn::Nfn;
 pub use positive::Positive;
@@ -24,6 +26,7 @@ use crate::{
     config::{Model, ModelKind, Support, Target},
     flow,
 };
+pub use flow::Side;
 use mixture::Mixture;
 
 /// A target has at most so many fields.
@@ -76,8 +79,8 @@ pub trait Density: Send + Sync {
     /// [`Density::log_mass`]; writes its gradient with respect to the row's parameters.
     fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64;
 
-    /// The index ξ of the upper tail, for d = 1: P(Y > y) falls like y^(−1/ξ), and faster than any power where it is 0.
-    fn tail_index(&self, ws: &Workspace) -> f64;
+    /// The index ξ of a tail, for d = 1: P(Y > y) falls like y^(−1/ξ), and faster than any power where it is 0; below the same.
+    fn tail_index(&self, side: Side, ws: &Workspace) -> f64;
 
     /// The y with P(Y ≤ y) = `level`, for d = 1.
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64;

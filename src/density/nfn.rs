@@ -1,6 +1,6 @@
 //! The density of a Normalizing Flow Network: a stack of flows over a standard normal base.
 
-use super::{Density, Level, Role, Workspace};
+use super::{Density, Level, Role, Side, Workspace};
 use crate::{
     config::FlowKind,
     flow::{self, Stack},
@@ -116,9 +116,9 @@ impl Density for Nfn {
         log_mass
     }
 
-    fn tail_index(&self, ws: &Workspace) -> f64 {
+    fn tail_index(&self, side: Side, ws: &Workspace) -> f64 {
         let Workspace::Flow { stack, .. } = ws else { unreachable!("a stack of flows made the workspace") };
-        self.stack.tail_index(stack)
+        self.stack.tail_index(side, stack)
     }
 
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {

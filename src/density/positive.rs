@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Density, Level, MAX_DIM, Role, Workspace};
+use super::{Density, Level, MAX_DIM, Role, Side, Workspace};
 use crate::math::scalar::{log_1m_exp, softplus};
 
 /// Y = softplus(X) = log(1 + eˣ), axis by axis, for an X of another density: all mass lies above 0, and as the slope tends to 1,
@@ -104,8 +104,11 @@ impl Density for Positive {
         f64::NEG_INFINITY
     }
 
-    fn tail_index(&self, ws: &Workspace) -> f64 {
-        self.0.tail_index(ws)
+    fn tail_index(&self, side: Side, ws: &Workspace) -> f64 {
+        match side {
+            Side::Lower => 0.0, // it ends at 0
+            Side::Upper => self.0.tail_index(side, ws),
+        }
     }
 
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {

@@ -1,6 +1,6 @@
 //! Expected shortfall, for any density.
 
-use super::{Density, Level, Workspace};
+use super::{Density, Level, Side, Workspace};
 use crate::math::quadrature::{gauss_laguerre, gauss_legendre};
 
 /// The points of Gauss–Laguerre's rule: enough for the normal's shortfall to 1e-8, relatively, from the median on.
@@ -51,7 +51,7 @@ impl Shortfall {
     /// E[Y | Y > q], in the data's units, of the row that was loaded; NaN where the tail index is so high that it is infinite,
     /// or nearly.
     pub fn of(&self, density: &dyn Density, ws: &mut Workspace) -> f64 {
-        let index = density.tail_index(ws);
+        let index = density.tail_index(Side::Upper, ws);
         if index >= MAX_INDEX {
             f64::NAN
         } else if index == 0.0 {

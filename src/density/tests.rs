@@ -210,7 +210,7 @@ proptest! {
     fn the_tail_falls_by_the_index(params in params(1.0), tail in prop::sample::select(vec![FlowKind::Pareto, FlowKind::Lambert])) {
         // An affine layer between the base and the tail changes the index.
         let (density, mut ws) = loaded(&[FlowKind::Affine, FlowKind::Radial, tail], &params);
-        let index = density.tail_index(&ws);
+        let index = density.tail_index(Side::Upper, &ws);
         prop_assert!(index > 0.0);
         let quantile = |log_sf: f64, ws: &mut Workspace| density.quantile(&Level::from_log_sf(log_sf), ws);
         // So far out that the other layers matter little.
@@ -292,7 +292,7 @@ proptest! {
         prop_assert!(density.quantile(&Level::from_p(1e-9), &mut ws) > 0.0);
         // The tail is the inner density's.
         let (inner, mut inner_ws) = Family::Flows(inner).load(&params);
-        prop_assert_eq!(density.tail_index(&ws), inner.tail_index(&inner_ws));
+        prop_assert_eq!(density.tail_index(Side::Upper, &ws), inner.tail_index(Side::Upper, &inner_ws));
         let far = 100.0 + y;
         prop_assert!((density.log_sf(far, &mut ws) - inner.log_sf(far, &mut inner_ws)).abs() < 1e-12 * far);
     }
@@ -448,7 +448,7 @@ fn shortfall_of_power_tails_is_the_closed_form_and_null_without_a_mean() {
             let level = Level::from_p(p);
             let assert_near = |flow: FlowKind, expected: &dyn Fn(f64, f64) -> f64, tolerance: f64| {
                 let (density, mut ws) = loaded(&[flow], &params);
-                let index = density.tail_index(&ws);
+                let index = density.tail_index(Side::Upper, &ws);
                 let expected = expected(index, density.quantile(&level, &mut ws));
                 let actual = Shortfall::beyond(&level).of(&density, &mut ws);
                 let size = expected.abs().max(scale);
@@ -502,4 +502,47 @@ fn levels_agree_however_they_are_made() {
         );
     }
     assert!((Level::from_log_sf(-1000.0).z() - 44.615_747_731_969_4).abs() < 1e-12);
+}
+
+#[test]
+fn limited_expected_values_are_the_closed_forms() {
+    let limited = Limited::default();
+    // E[min(Z, l)] = l − l Φ(l) − φ(l), of a mixture by its parts.
+    let gaussian = |mean: f64, scale: f64, limit: f64| {
+        let z = (limit - mean) / scale;
+        mean + scale * (z * normal::cdf(-z) - normal::log_pdf(z).exp())
+    };
+    let (density, mut ws) = loaded(&[FlowKind::Affine], &[2.0, 0.5]);
+    let scale = (12.0 * f64::tanh(0.5 / 12.0)).exp();
+    for limit in [-9.0, 0.0, 2.0, 3.7, 12.0, 1e3] {
+        let (told, expected) = (limited.of(limit, &density, &mut ws), gaussian(2.0, scale, limit));
+        assert!((told - expected).abs() < 1e-10 * scale + 1e-12 * limit.abs(), "{limit}: {told} {expected}");
+    }
+    // Of a positive target's, in two ways: the integral of P(Y > y) from 0 to the limit.
+    let family =
+        Family::Positive(Box::new(Family::Flows(vec![FlowKind::Radial, FlowKind::Radial, FlowKind::Tail])));
+    let params = [0.3, 1.0, -0.5, 0.5, -0.4, 1.0, 0.4, 0.9, raw_for(0.95), raw_for(0.6)];
+    let (density, mut ws) = family.load(&params);
+    for limit in [0.1, 3.0, 50.0] {
+        let told = limited.of(limit, density.as_ref(), &mut ws);
+        let expected = simpson(&mut |y| density.log_sf(y, &mut ws).exp(), 0.0, limit, 40);
+        assert!((told - expected).abs() < 1e-5, "{limit}: {told} {expected}");
+    }
+    // Both tails heavy: mean − E[(Y − l)⁺], by the integrals of both sides.
+    let params = [0.3, 1.0, -0.5, 0.5, -0.4, 1.0, 0.4, 0.9, raw_for(0.4), raw_for(0.3)];
+    let (density, mut ws) = loaded(&[FlowKind::Radial, FlowKind::Radial, FlowKind::Tail], &params);
+    for limit in [-2.0, 3.0] {
+        let told = limited.of(limit, &density, &mut ws);
+        let far = -1e9;
+        let below = |t: f64, ws: &mut Workspace| {
+            // ∫ F(y) dy by t = log(limit + 1 − y).
+            let y = limit + 1.0 - t.exp();
+            density.log_cdf(y, ws).exp() * t.exp()
+        };
+        let integral = simpson(&mut |t| below(t, &mut ws), 0.0, (limit + 1.0 - far).ln(), 40);
+        let expected = limit - integral;
+        assert!((told - expected).abs() < 1e-5, "{limit}: {told} {expected}");
+    }
+    let (density, mut ws) = loaded(&[FlowKind::Tail], &[0.0, 0.0, raw_for(1.2), raw_for(0.1)]);
+    assert!(limited.of(1.0, &density, &mut ws).is_nan());
 }

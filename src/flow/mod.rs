@@ -112,19 +112,28 @@ impl Layer {
         }
     }
 
-    /// What it makes of the upper tail, for d = 1.
-    fn asymptote(&self, prepared: &[f64]) -> Asymptote {
+    /// What it makes of a tail, for d = 1.
+    fn asymptote(&self, side: Side, prepared: &[f64]) -> Asymptote {
         match self {
             Self::Affine(_) => Asymptote::Slope { log: -prepared[1] },
             Self::Planar(_) | Self::Radial(_) | Self::Spline(_) => Asymptote::Slope { log: 0.0 },
             Self::Pareto(_) | Self::Lambert(_) | Self::Wallace(_) => {
-                Asymptote::Power { index: prepared[tail::UPPER_INDEX] }
+                Asymptote::Power { index: prepared[tail::index_place(side)] }
             }
         }
     }
 }
 
-/// How z(x) goes on for x → ∞, in one dimension.
+/// One of two tails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Towards −∞.
+    Lower,
+    /// Towards ∞.
+    Upper,
+}
+
+/// How z(x) goes on for x → ±∞, in one dimension.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Asymptote {
     /// Like a line of this slope.

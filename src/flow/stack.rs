@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Asymptote, At, Grad, Layer, Transform, affine::raw_log_scale};
+use super::{Asymptote, At, Grad, Layer, Side, Transform, affine::raw_log_scale};
 use crate::config::FlowKind;
 
 /// The layers of a Normalizing Flow Network. They are listed, and their parameters laid out, from the base to the
@@ -156,16 +156,16 @@ impl Stack {
         &ws.points[self.places.len() * d..]
     }
 
-    /// The index ξ of the upper tail over a standard normal base, for d = 1: the survival function falls like x^(−1/ξ), and faster
-    /// than any power where ξ is 0.
+    /// The index ξ of a tail over a standard normal base, for d = 1: P(X > x) falls like x^(−1/ξ), and faster
+    /// than any power where ξ is 0; below the same.
     ///
     /// log P(X > x) goes like −½ z². A slope a between the base and the tail's layer makes that −½ a² u², so that an index ξ
     /// there becomes ξ / a²; slopes on the data's side change nothing.
     #[must_use]
-    pub fn tail_index(&self, ws: &Workspace) -> f64 {
+    pub fn tail_index(&self, side: Side, ws: &Workspace) -> f64 {
         let mut log_slope = 0.0;
         for place in &self.places {
-            match place.layer.asymptote(&ws.prepared[place.prepared.clone()]) {
+            match place.layer.asymptote(side, &ws.prepared[place.prepared.clone()]) {
                 Asymptote::Slope { log } => log_slope += log,
                 Asymptote::Power { index } => return index * (-2.0 * log_slope).exp(),
             }

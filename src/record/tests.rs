@@ -84,6 +84,7 @@ fn config(format: InputFormat) -> Config {
             ],
             quantiles: vec![0.5],
             shortfall: vec![],
+            limit: vec![],
         },
         output: config::Output {
             topic: "flight-risk".into(),

@@ -30,6 +30,8 @@ pub struct Columns {
     pub quantiles: Vec<String>,
     /// `es99` …
     pub shortfall: Vec<String>,
+    /// `lev_500` …
+    pub limited: Vec<String>,
 }
 
 impl Columns {
@@ -44,7 +46,13 @@ impl Columns {
             exceed: config.score.exceed.iter().map(|threshold| format!("p_gt_{}", threshold.name)).collect(),
             quantiles: levels("q", &config.score.quantiles),
             shortfall: levels("es", &config.score.shortfall),
+            limited: config.score.limit.iter().map(|&limit| format!("lev_{}", number(limit))).collect(),
         }
+    }
+
+    /// The figures' columns, in the order in which they are computed and published.
+    pub fn figures(&self) -> impl Iterator<Item = &String> {
+        [&self.exceed, &self.quantiles, &self.shortfall, &self.limited].into_iter().flatten()
     }
 }
 

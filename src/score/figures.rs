@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     config::{Config, ThresholdValue},
-    density::{Density, Level, Shortfall, Workspace},
+    density::{Density, Level, Limited, Shortfall, Workspace},
     model::normaliser::Normaliser,
     record::Event,
     score::{Realized, step::Step},
@@ -19,6 +19,8 @@ pub struct Figures {
     exceed: Vec<Exceed>,
     quantiles: Vec<Level>,
     shortfalls: Vec<Shortfall>,
+    limits: Vec<f64>,
+    limited: Limited,
     /// Of a target that is rounded.
     step: Option<Step>,
     workspace: Workspace,
@@ -49,16 +51,19 @@ impl Figures {
             exceed: exceed.collect(),
             quantiles: config.quantiles.iter().map(|&p| Level::from_p(p)).collect(),
             shortfalls: config.shortfall.iter().map(|&p| Shortfall::beyond(&Level::from_p(p))).collect(),
+            limits: config.limit.clone(),
+            limited: Limited::default(),
             step,
             workspace: density.workspace(),
             density,
         }
     }
 
-    /// P(Y > t) for each threshold, then the quantiles, then the shortfalls; NaN where a figure does not exist.
+    /// P(Y > t) for each threshold, then the quantiles, the shortfalls and the limited expected values; NaN where a
+    /// figure does not exist.
     #[must_use]
     pub fn evaluate(&mut self, params: &[f32], own_thresholds: &[f64]) -> Box<[f64]> {
-        let len = self.exceed.len() + self.quantiles.len() + self.shortfalls.len();
+        let len = self.exceed.len() + self.quantiles.len() + self.shortfalls.len() + self.limits.len();
         if params.is_empty() {
             return vec![f64::NAN; len].into();
         }
@@ -86,6 +91,11 @@ impl Figures {
         // Of the target before it is rounded, which changes the mean by less than half a step.
         for shortfall in &self.shortfalls {
             figures.push(finite_or_null(target.restore(shortfall.of(density.as_ref(), workspace))));
+        }
+        for &limit in &self.limits {
+            let limit = target.normalise(limit);
+            let limited = self.limited.of(limit, density.as_ref(), workspace);
+            figures.push(finite_or_null(target.restore(limited)));
         }
         figures.into()
     }
@@ -224,6 +234,19 @@ mod tests {
             let mass: f64 = grid.map(|y| step * figures.realize(&params, &event(0, y)).log_score.exp()).sum();
             assert!((mass - 1.0).abs() < 1e-4, "seed {seed}: {mass}");
         }
+    }
+
+    #[test]
+    fn the_limited_expected_value_is_that_of_what_is_cut_off_at_the_limit() {
+        let (mut figures, params) =
+            figures_of(&[FlowKind::Affine], &[], &["score.limit=[12.5, 1e6]", "score.shortfall=[]"]);
+        let evaluated = figures.evaluate(&params, &[0.0]);
+        // E[min(Z, 0)] = −φ(0).
+        let expected = 12.5 - 30.0 * normal::log_pdf(0.0).exp();
+        assert!(
+            (evaluated[1] - expected).abs() < 1e-8 && (evaluated[2] - 12.5).abs() < 1e-8,
+            "{evaluated:?}"
+        );
     }
 
     #[test]

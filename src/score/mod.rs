@@ -53,7 +53,8 @@ pub struct Score {
     pub updates: u64,
     /// What the figures are worth.
     pub status: Status,
-    /// P(Y > t) for each threshold, then the quantiles, then the shortfalls, in the config's order; NaN is null.
+    /// P(Y > t) for each threshold, then the quantiles, the shortfalls and the limited expected values, in the config's order; NaN
+    /// is null.
     pub figures: Box<[f64]>,
     /// The distribution's parameters (empty in warm-up).
     pub params: Box<[f32]>,

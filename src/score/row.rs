@@ -104,9 +104,7 @@ impl RowSchema<Scored> {
         provenance: &Provenance<'_>,
     ) -> Self {
         let mut own = vec![Field::new("status", DataType::Utf8, false)];
-        own.extend(
-            [&columns.exceed, &columns.quantiles, &columns.shortfall].into_iter().flatten().map(figure),
-        );
+        own.extend(columns.figures().map(figure));
         own.extend(["target", "log_score", "pit"].map(figure));
         let num_params = i32::try_from(num_params).expect("a distribution has few parameters");
         let params = DataType::FixedSizeList(Arc::new(param()), num_params);

@@ -35,6 +35,7 @@ fn columns() -> Columns {
         exceed: names(&["p_gt_15", "p_gt_60"]),
         quantiles: names(&["q50", "q99_9"]),
         shortfall: names(&["es99"]),
+        limited: vec![],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tailwater::{
     config::Config,
-    density::{self, Density},
+    density::{self, Density, Side},
     model::{learner::Taken, noise::Draws},
     operator::{Action, Input, Operator, place::Position},
     record::{Cell, Event, Known, Record, Target},
@@ -150,7 +150,7 @@ impl<'a> Judge<'a> {
         }
         // Behind the density's parameters stand center and scale of the target.
         self.density.load(&params[..params.len() - 2], &mut self.workspace);
-        self.tail_index += self.density.tail_index(&self.workspace);
+        self.tail_index += self.density.tail_index(Side::Upper, &self.workspace);
         self.pits.push(pit);
     }
 

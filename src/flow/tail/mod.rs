@@ -13,7 +13,7 @@ pub use pareto::Pareto;
 pub use wallace::Wallace;
 
 use super::{
-    At, Grad, Transform,
+    At, Grad, Side, Transform,
     affine::{log_scale, log_scale_slope},
 };
 use crate::math::scalar::sigmoid;
@@ -22,11 +22,17 @@ use crate::math::scalar::sigmoid;
 pub const MAX_INDEX: f64 = 2.0;
 /// No quantile is further than this many scales from the location: beyond it numbers end, and a published figure has to be one.
 const MAX_DISTANCE: f64 = 1e140;
-/// Where ξ above m stands among the prepared parameters, for d = 1.
-pub(super) const UPPER_INDEX: usize = 4;
 /// The index that learning starts from: so light that a Gaussian stream hardly notices, and not so light that its gradient
 /// vanishes.
 const INITIAL_INDEX: f64 = 0.1;
+
+/// Where a side's ξ stands among the prepared parameters, for d = 1.
+pub(super) fn index_place(side: Side) -> usize {
+    match side {
+        Side::Lower => 3,
+        Side::Upper => 4,
+    }
+}
 
 /// The raw parameter that an index is made from.
 #[must_use]
