@@ -1,7 +1,7 @@
 //! What is learned of streams whose truth is known: `make statistics`.
 //!
 //! ```text
-//! cargo bench --profile release --bench statistics -- [EVENTS [SEEDS [KEY=VALUE …]]]
+//! cargo bench --profile release --bench statistics -- [EVENTS [SEEDS]] [MODEL …] [KEY=VALUE …]
 //! ```
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
@@ -16,7 +16,9 @@ use suite::{CONTENDERS, run};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    let (sets, counts): (Vec<_>, Vec<_>) = arguments.iter().partition(|argument| argument.contains('='));
+    let (sets, words): (Vec<_>, Vec<_>) = arguments.iter().partition(|argument| argument.contains('='));
+    let (counts, wanted): (Vec<_>, Vec<_>) =
+        words.into_iter().partition(|word| word.chars().all(|c| c.is_ascii_digit()));
     let count = |nth: usize, default: usize| counts.get(nth).map_or(default, |text| text.parse().unwrap());
     let (num_events, num_seeds) = (count(0, 200_000), count(1, 1));
     println!(
@@ -42,6 +44,9 @@ fn main() {
     );
     for stream in STREAMS {
         for (name, key) in CONTENDERS {
+            if !wanted.is_empty() && !wanted.iter().any(|word| *word == name) {
+                continue;
+            }
             for seed in 1..=num_seeds as u64 {
                 let seed_set = format!("model.seed={seed}");
                 let mut keys: Vec<&str> = vec![key, &seed_set];
