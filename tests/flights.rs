@@ -67,15 +67,15 @@ fn run(sets: &[String], num_last: usize) -> Report {
                     fits.insert(score.event.offset, baseline.fit());
                 }
                 Action::Outcome(outcome) => {
-                    let target = outcome.realized.target;
+                    let target = outcome.realized.targets[0];
                     let fit = fits.remove(&outcome.event.offset).unwrap();
                     baseline.learn(target);
                     if let (Some(fit), false) = (fit, outcome.realized.log_score.is_nan()) {
-                        let pit = outcome.realized.pit;
+                        let pit = outcome.realized.pits[0];
                         let below: Vec<bool> = config.score.quantiles.iter().map(|&p| pit <= p).collect();
                         outcomes.push(Judged {
                             log_score: outcome.realized.log_score,
-                            baseline: fit.log_density(target),
+                            baseline: fit.log_score(target, config.target.step),
                             below,
                         });
                     }

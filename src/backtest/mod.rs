@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::math::normal;
+
 /// A Gaussian fitted to the last targets that became known, whatever their features: what forecasting is worth that
 /// knows nothing but the recent past.
 #[derive(Debug, Clone)]
@@ -55,7 +57,17 @@ impl Gaussian {
     /// log p(y) in nats.
     #[must_use]
     pub fn log_density(&self, y: f64) -> f64 {
-        crate::math::normal::log_pdf((y - self.mean) / self.standard_deviation) - self.standard_deviation.ln()
+        normal::log_pdf((y - self.mean) / self.standard_deviation) - self.standard_deviation.ln()
+    }
+
+    /// The same of a target that may be rounded to the multiples of `step`: then the logarithm of its interval's probability.
+    #[must_use]
+    pub fn log_score(&self, y: f64, step: Option<f64>) -> f64 {
+        let z = |y: f64| (y - self.mean) / self.standard_deviation;
+        step.map_or_else(
+            || self.log_density(y),
+            |step| normal::log_interval(z(y - 0.5 * step), z(y + 0.5 * step)),
+        )
     }
 }
 

@@ -328,6 +328,8 @@ mod tests {
             quantiles: vec!["q99".into()],
             shortfall: vec![],
             limited: vec![],
+            targets: vec!["target".into()],
+            pits: vec!["pit".into()],
         };
         let provenance = Provenance { version: "", group: "", config: "", model: "" };
         RowSchema::scores(&columns, &[CarryType::Text], InputFormat::Json, 2, &provenance)
@@ -354,7 +356,7 @@ mod tests {
             status: if is_warm { Status::Ok } else { Status::Warmup },
             figures: figures.into(),
             params: if is_warm { [0.5, -1.0][..].into() } else { [].into() },
-            realized: None,
+            realized: crate::score::Realized::unknown(1),
         };
         Scored { event: Rc::new(event), score: Rc::new(score) }
     }

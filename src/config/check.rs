@@ -3,11 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Config, FlowKind, Guarantee,
+    Config, FlowKind, Guarantee, ModelKind, ThresholdValue,
     error::{Errors, Origin},
     tree::{Node, Table, Value},
 };
-use crate::score::columns::{Columns, FIXED};
+use crate::score::{
+    columns::{Columns, FIXED},
+    exceed::Exceed,
+};
 
 /// Reports what each key by itself can't know.
 pub(super) fn check(config: &Config, tree: &Table, errors: &mut Errors) {
@@ -16,6 +19,7 @@ pub(super) fn check(config: &Config, tree: &Table, errors: &mut Errors) {
     leaks(config, &mut check);
     columns(config, &mut check);
     flows(&config.model.flows, &mut check);
+    targets(config, &mut check);
     delivery(config, &mut check);
 }
 
@@ -53,6 +57,33 @@ fn flows(flows: &[FlowKind], check: &mut Checker<'_>) {
     }
     if flows.iter().filter(|flow| flow.is_tail()).count() > 1 {
         check.report("model.flows", &[], "has more than one layer that sets the tails; keep the last");
+    }
+}
+
+/// What can't be had of several targets, or of one.
+fn targets(config: &Config, check: &mut Checker<'_>) {
+    let fields = &config.target.fields;
+    if fields.len() > 1 {
+        if config.target.step.is_some() {
+            let problem = "is for a single field: remove it, or run one group for each of target.fields";
+            check.report("target.step", &["target.fields"], problem);
+        }
+        if config.model.kind != ModelKind::Nfn {
+            let problem = "is for a single field: use \"nfn\", or run one group for each of target.fields";
+            check.report("model.kind", &["target.fields"], problem);
+        }
+    }
+    for (nth, field) in fields.iter().enumerate() {
+        if fields[..nth].contains(field) {
+            check.report_item("target.fields", nth, "is there twice; remove it");
+        }
+    }
+    for (nth, threshold) in config.score.exceed.iter().enumerate() {
+        let ThresholdValue::Together(bounds) = &threshold.value else { continue };
+        if let Some((path, _)) = bounds.iter().find(|(path, _)| !fields.contains(path)) {
+            let problem = format!("{path} is not among target.fields; add it there, or remove it here");
+            check.report_item("score.exceed", nth, problem);
+        }
     }
 }
 
@@ -107,6 +138,7 @@ fn columns(config: &Config, check: &mut Checker<'_>) {
     const KEYS: [&str; 5] =
         ["output.carry", "score.exceed", "score.quantiles", "score.shortfall", "score.limit"];
     let columns = Columns::new(config);
+    let exceed = Exceed::all(config);
     let of_keys = [&columns.carry, &columns.exceed, &columns.quantiles, &columns.shortfall, &columns.limited];
     let mut taken: BTreeMap<String, String> =
         FIXED.iter().map(|name| ((*name).to_owned(), "every score batch".to_owned())).collect();
@@ -114,7 +146,13 @@ fn columns(config: &Config, check: &mut Checker<'_>) {
         if check.errors.concern(key) {
             continue;
         }
-        for (i, name) in names.iter().enumerate() {
+        for (column, name) in names.iter().enumerate() {
+            // With several targets an item of the list has several columns.
+            let i = match key {
+                "output.carry" => column,
+                "score.exceed" => exceed[column].item,
+                _ => column / config.target.fields.len().max(1),
+            };
             if let Some(owner) = taken.get(&name.to_lowercase()) {
                 let instead = match key {
                     "score.exceed" => "remove it, or give it a name of its own: { late = 15.0 }",

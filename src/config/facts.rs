@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Config, kind,
     reference::{SectionInfo, sections},
-    section::Section,
+    section::{Presence, Section},
     tree::{Node, Value},
 };
 
@@ -142,14 +142,28 @@ impl Config {
         };
         let gone = then.iter().filter(|fact| value_in(&now, &fact.key).is_none());
         let keys = now.iter().chain(gone).map(|fact| &fact.key);
+        // A state of before a key was there was made by what is now its default.
+        let then_in = |key: &String| value_in(then, key).or_else(|| default_of(key));
         let difference = |key: &String| Difference {
             key: key.clone(),
             change: change_of(key),
-            then: value_in(then, key),
+            then: then_in(key),
             now: value_in(&now, key),
         };
         // A key that this version has made free is no longer among its facts.
         keys.map(difference).filter(|d| d.then != d.now && d.change != Change::Free).collect()
+    }
+}
+
+/// A key's default where it has one, as it is written in TOML.
+fn default_of(key: &str) -> Option<String> {
+    let known = |section: SectionInfo| {
+        let name = key.strip_prefix(section.name)?.strip_prefix('.')?;
+        section.keys.into_iter().find(|key| key.name == name)
+    };
+    match sections().into_iter().find_map(known)?.presence {
+        Presence::Default(toml) => Some(toml.to_owned()),
+        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     duration,
     secret::{self, Variables},
     section::{Place, Presence, TableReader},
-    tree::{Node, Value, is_secret_file},
+    tree::{Node, Table, Value, is_secret_file},
     types::{
         Feature, FeatureKind, FieldPath, Noise, Secret, Start, Threshold, ThresholdValue, TimeField,
         TimeUnit, Transform,
@@ -316,7 +316,8 @@ pub(super) fn probability() -> Kind<f64> {
 
 /// A threshold, alone or named.
 pub(super) fn threshold() -> Kind<Threshold> {
-    let what = "a finite number, a field's name, or either of them named: { late = 15.0 }";
+    let what = "a finite number, a field's name, either of them named: { late = 15.0 }, or several targets' together: \
+                { late = { dep_delay = 10.0, arr_delay = 15.0 } }";
     let unnamed = |node: &Node| match as_number(node) {
         Some(value) if value.is_finite() => {
             Some(Threshold { name: columns::number(value), value: ThresholdValue::Constant(value) })
@@ -327,9 +328,16 @@ pub(super) fn threshold() -> Kind<Threshold> {
             Some(Threshold { name: columns::field(&path), value: ThresholdValue::Field(path) })
         }
     };
+    let together = |table: &Table| {
+        let bounds = bounds(table)?;
+        (bounds.len() > 1).then_some(ThresholdValue::Together(bounds))
+    };
     let read = move |node: &Node, place: &mut Place<'_, '_>| {
         let threshold = match &node.value {
             Value::Table(table) => match table.0.as_slice() {
+                [(name, Node { value: Value::Table(bounds), .. })] if is_column_suffix(name) => {
+                    together(bounds).map(|value| Threshold { name: name.clone(), value })
+                }
                 [(name, inner)] if is_column_suffix(name) => {
                     unnamed(inner).map(|threshold| Threshold { name: name.clone(), ..threshold })
                 }
@@ -349,9 +357,29 @@ pub(super) fn threshold() -> Kind<Threshold> {
         let (unnamed, value) = match &threshold.value {
             ThresholdValue::Constant(value) => (columns::number(*value), Value::Float(*value)),
             ThresholdValue::Field(path) => (columns::field(path), written(path)),
+            ThresholdValue::Together(bounds) => {
+                let bounds = bounds.iter().map(|(path, t)| (path.to_string(), Value::Float(*t)));
+                (String::new(), Value::table(bounds))
+            }
         };
         if threshold.name == unnamed { value } else { Value::table([(threshold.name.as_str(), value)]) }
     })
+}
+
+/// Fields with their thresholds; a nested one's path may be written dotted.
+fn bounds(table: &Table) -> Option<Vec<(FieldPath, f64)>> {
+    let mut all = Vec::new();
+    for (name, node) in &table.0 {
+        let path = FieldPath::parse(name)?;
+        match &node.value {
+            Value::Table(inner) => {
+                let below = |(rest, t): (FieldPath, f64)| (FieldPath([path.0.clone(), rest.0].concat()), t);
+                all.extend(bounds(inner)?.into_iter().map(below));
+            }
+            _ => all.push((path, as_number(node).filter(|value| value.is_finite())?)),
+        }
+    }
+    Some(all)
 }
 
 fn is_column_suffix(name: &str) -> bool {

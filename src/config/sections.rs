@@ -54,9 +54,9 @@ section! {
 section! {
     /// What is to be predicted.
     Target "target" {
-        /// The field of the target, a number.
-        fields: Vec<FieldPath> = Required("[\"arr_delay\"]"),
-            kind::list("field, since a joint density of more is not supported in this version", 1..=1, kind::field()), NewModel;
+        /// The field of the target, a number; of several fields the joint density is learned, and their columns carry the field's name
+        /// and two underscores in front.
+        fields: Vec<FieldPath> = Required("[\"arr_delay\"]"), kind::list("fields", 1..=8, kind::field()), NewModel;
         /// The field of the time at which the target becomes known, as input.time is written: it is held back until
         /// stream time has passed it. Without it, the target is known with its event.
         time: Option<TimeField> = Optional("\"arrived_at\""), kind::time_field().or_nothing(), Noted;
@@ -166,11 +166,13 @@ section! {
     /// Which figures are published for each event.
     Score "score" {
         /// Thresholds t of P(Y > t): a number, a field's name where each event brings its own, or either of them with
-        /// a name for its column.
+        /// a name for its column. Of several targets each has its P(Y > t); { late = { dep_delay = 10.0, arr_delay = 15.0 } } is the
+        /// probability that all of these exceed theirs together.
         exceed: Vec<Threshold> = Default("[]"), kind::list("thresholds", 0..=256, kind::threshold()), Noted;
         /// The levels of the quantiles.
         quantiles: Vec<f64> = Default("[0.5, 0.9, 0.99, 0.999]"), kind::list("levels", 0..=256, kind::probability()), Noted;
-        /// The levels of the expected shortfalls E[Y | Y > quantile], null where the tail is too heavy for a mean.
+        /// The levels of the expected shortfalls E[Y | Y > quantile], null where the tail is too heavy for a mean. With
+        /// target.step of the target before it is rounded, which is less than half a step away.
         shortfall: Vec<f64> = Default("[]"), kind::list("levels", 0..=256, kind::probability()), Noted;
         /// Limits l of the limited expected values E[min(Y, l)], which a heavy upper tail leaves finite.
         limit: Vec<f64> = Default("[]"),

@@ -448,3 +448,47 @@ fn the_columns_are_named_in_the_order_of_the_config() {
     assert_eq!(columns.shortfall, ["es99"]);
     assert_eq!(columns.limited, ["lev_m0_5"]);
 }
+
+#[test]
+fn of_several_targets_each_has_its_columns_and_all_together_one() {
+    let sets = [
+        "target.fields=['y', 'deep.z']",
+        "score.exceed=[15, 'sla', { both = { y = 15, 'deep.z' = 10.5 } }]",
+        "score.quantiles=[0.5, 0.99]",
+        "score.shortfall=[0.99]",
+        "score.limit=[500]",
+    ];
+    let config = with(&sets).unwrap();
+    let columns = crate::score::columns::Columns::new(&config);
+    assert_eq!(
+        columns.exceed,
+        ["y__p_gt_15", "deep_z__p_gt_15", "y__p_gt_sla", "deep_z__p_gt_sla", "p_gt_both"]
+    );
+    assert_eq!(columns.quantiles, ["y__q50", "deep_z__q50", "y__q99", "deep_z__q99"]);
+    assert_eq!(columns.shortfall, ["y__es99", "deep_z__es99"]);
+    assert_eq!(columns.limited, ["y__lev_500", "deep_z__lev_500"]);
+    assert_eq!(
+        (columns.targets, columns.pits),
+        (
+            vec!["y__target".to_owned(), "deep_z__target".to_owned()],
+            vec!["y__pit".to_owned(), "deep_z__pit".to_owned()],
+        )
+    );
+    // What is written is read as the same.
+    let again = config.facts().into_iter().find(|fact| fact.key == "score.exceed").unwrap();
+    let set = format!("score.exceed={}", again.value);
+    assert_eq!(with(&[sets[0], &set]).unwrap().score.exceed, config.score.exceed);
+}
+
+#[test]
+fn a_state_of_before_a_key_was_there_fits_its_default_and_nothing_else() {
+    let before = |config: &Config| -> Vec<Fact> {
+        config.facts().into_iter().filter(|fact| fact.key != "target.support").collect()
+    };
+    let config = with(&[]).unwrap();
+    assert_eq!(config.differences(&before(&config)), []);
+    let positive = with(&["target.support=positive"]).unwrap();
+    let differences = positive.differences(&before(&config));
+    assert_eq!(differences.len(), 1);
+    assert_eq!(differences[0].to_string(), "target.support: was \"real\", is \"positive\"");
+}

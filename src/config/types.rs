@@ -285,6 +285,8 @@ pub enum ThresholdValue {
     Constant(f64),
     /// Each event brings its own.
     Field(FieldPath),
+    /// One for each of several target fields, to be exceeded together; finite.
+    Together(Vec<(FieldPath, f64)>),
 }
 
 /// The format of the messages with scores.

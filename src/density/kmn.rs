@@ -130,8 +130,16 @@ impl Density for Kmn {
         log_mass
     }
 
-    fn tail_index(&self, _side: Side, _ws: &Workspace) -> f64 {
+    fn mean_above(&self, y: f64, ws: &mut Workspace) -> Option<f64> {
+        Some(ws.as_mixture().1.mean_above(y))
+    }
+
+    fn tail_index(&self, _axis: usize, _side: Side, _ws: &Workspace) -> f64 {
         0.0
+    }
+
+    fn to_data(&self, z: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        y[0] = self.quantile(&Level::from_z(z[0]), ws);
     }
 
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {

@@ -103,6 +103,17 @@ impl Mixture {
         total
     }
 
+    /// E[Y; Y > y]: of each part its mean's share and what lies beyond it.
+    pub fn mean_above(&self, y: f64) -> f64 {
+        let parts = self.log_weights.iter().zip(&self.means).zip(&self.scales);
+        parts
+            .map(|((log_weight, &mean), &scale)| {
+                let z = (y - mean) / scale;
+                log_weight.exp() * (mean * normal::cdf(-z) + scale * normal::log_pdf(z).exp())
+            })
+            .sum()
+    }
+
     /// The y with P(Y ≤ y) = `level`: Newton's method in log space, within a bracket that halves wherever a step leaves it.
     pub fn quantile(&mut self, level: &Level) -> f64 {
         // It lies between the parts' own quantiles.

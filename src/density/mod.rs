@@ -3,6 +3,7 @@
 //! Parameters are `f32`, the very numbers that are published, and all figures are computed from them in `f64`. The
 //! target is in the model's normalised units.
 
+mod joint;
 mod kmn;
 mod level;
 mod limited;
@@ -12,6 +13,7 @@ mod nfn;
 mod positive;
 mod shortfall;
 
+pub use joint::Joint;
 pub use kmn::Kmn;
 pub use level::Level;
 pub use limited::Limited;
@@ -79,11 +81,42 @@ pub trait Density: Send + Sync {
     /// [`Density::log_mass`]; writes its gradient with respect to the row's parameters.
     fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64;
 
-    /// The index ξ of a tail, for d = 1: P(Y > y) falls like y^(−1/ξ), and faster than any power where it is 0; below the same.
-    fn tail_index(&self, side: Side, ws: &Workspace) -> f64;
+    /// log P(|Y − y| ≤ half), in nats, for d = 1: what is known of a target that is rounded. Where the interval is narrower than
+    /// doubles around y can tell, it is the density's at y.
+    fn log_rounded(&self, y: f64, half: f64, ws: &mut Workspace) -> f64 {
+        if is_narrow(y, half) {
+            return self.log_density(&[y], ws) + (2.0 * half).ln();
+        }
+        self.log_mass(y - half, y + half, ws)
+    }
+
+    /// [`Density::log_rounded`]; writes its gradient with respect to the row's parameters.
+    fn log_rounded_grad(&self, y: f64, half: f64, grad: &mut [f64], ws: &mut Workspace) -> f64 {
+        if is_narrow(y, half) {
+            return self.log_density_grad(&[y], grad, ws) + (2.0 * half).ln();
+        }
+        self.log_mass_grad(y - half, y + half, grad, ws)
+    }
+
+    /// E[Y; Y > y], for d = 1, where there is a closed form.
+    fn mean_above(&self, _y: f64, _ws: &mut Workspace) -> Option<f64> {
+        None
+    }
+
+    /// The index ξ of a tail of one of the d targets: P(Y > y) falls like y^(−1/ξ), and faster than any power where it is 0;
+    /// below the same.
+    fn tail_index(&self, axis: usize, side: Side, ws: &Workspace) -> f64;
+
+    /// Writes the y (d) that a point z (d) of a standard normal base stands for: over such points it has this distribution.
+    fn to_data(&self, z: &[f64], y: &mut [f64], ws: &mut Workspace);
 
     /// The y with P(Y ≤ y) = `level`, for d = 1.
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64;
+}
+
+/// Whether the ends of an interval around y lose too many of their digits to be told apart well.
+fn is_narrow(y: f64, half: f64) -> bool {
+    half < 1e-9 * y.abs()
 }
 
 /// What a parameter is to the net.
@@ -91,8 +124,8 @@ pub trait Density: Send + Sync {
 pub enum Role {
     /// A function of the inputs.
     Conditional,
-    /// The same, and a location in the data's units: adding to it (and to the others) moves the distribution by as much, so that
-    /// it may be linear in the inputs.
+    /// The same, and a location in the target's units: adding to it (and to the others) moves the distribution by as much (but for
+    /// a positive target near 0), so that it may be linear in the inputs.
     Location,
     /// Learned, and the same for all inputs.
     Global,

@@ -116,9 +116,13 @@ impl Density for Nfn {
         log_mass
     }
 
-    fn tail_index(&self, side: Side, ws: &Workspace) -> f64 {
+    fn tail_index(&self, axis: usize, side: Side, ws: &Workspace) -> f64 {
         let Workspace::Flow { stack, .. } = ws else { unreachable!("a stack of flows made the workspace") };
-        self.stack.tail_index(side, stack)
+        self.stack.tail_index(axis, side, stack)
+    }
+
+    fn to_data(&self, z: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        y.copy_from_slice(self.stack.inverse(z, Self::parts(ws).0));
     }
 
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {

@@ -23,6 +23,11 @@ fn preimage(y: f64) -> f64 {
     if y > 0.0 { y + log_1m_exp(-y) } else { f64::NEG_INFINITY }
 }
 
+/// softplus(x), and above 0 also where that underflows.
+fn image(x: f64) -> f64 {
+    softplus(x).max(f64::MIN_POSITIVE)
+}
+
 /// Writes the preimages of `y`; returns log |det ∂x/∂y|.
 fn preimages<'a>(y: &[f64], x: &'a mut [f64; MAX_DIM]) -> (&'a [f64], f64) {
     let mut log_det = 0.0;
@@ -104,14 +109,19 @@ impl Density for Positive {
         f64::NEG_INFINITY
     }
 
-    fn tail_index(&self, side: Side, ws: &Workspace) -> f64 {
+    fn tail_index(&self, axis: usize, side: Side, ws: &Workspace) -> f64 {
         match side {
             Side::Lower => 0.0, // it ends at 0
-            Side::Upper => self.0.tail_index(side, ws),
+            Side::Upper => self.0.tail_index(axis, side, ws),
         }
     }
 
+    fn to_data(&self, z: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        self.0.to_data(z, y, ws);
+        y.iter_mut().for_each(|y| *y = image(*y));
+    }
+
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {
-        softplus(self.0.quantile(level, ws)).max(f64::MIN_POSITIVE)
+        image(self.0.quantile(level, ws))
     }
 }

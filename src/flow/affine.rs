@@ -36,6 +36,11 @@ impl Affine {
     pub fn new(dim: usize) -> Self {
         Self { dim }
     }
+
+    /// Where an axis's s stands among the prepared parameters.
+    pub(super) fn log_scale_place(self, axis: usize) -> usize {
+        self.dim + axis
+    }
 }
 
 /// Prepared parameters: m (d), s (d), e⁻ˢ (d).

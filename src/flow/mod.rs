@@ -112,14 +112,14 @@ impl Layer {
         }
     }
 
-    /// What it makes of a tail, for d = 1.
-    fn asymptote(&self, side: Side, prepared: &[f64]) -> Asymptote {
+    /// What it makes of an axis's tail.
+    fn asymptote(&self, axis: usize, side: Side, prepared: &[f64]) -> Asymptote {
         match self {
-            Self::Affine(_) => Asymptote::Slope { log: -prepared[1] },
+            Self::Affine(affine) => Asymptote::Slope { log: -prepared[affine.log_scale_place(axis)] },
             Self::Planar(_) | Self::Radial(_) | Self::Spline(_) => Asymptote::Slope { log: 0.0 },
-            Self::Pareto(_) | Self::Lambert(_) | Self::Wallace(_) => {
-                Asymptote::Power { index: prepared[tail::index_place(side)] }
-            }
+            Self::Pareto(tail) => Asymptote::Power { index: prepared[tail.index_place(axis, side)] },
+            Self::Lambert(tail) => Asymptote::Power { index: prepared[tail.index_place(axis, side)] },
+            Self::Wallace(tail) => Asymptote::Power { index: prepared[tail.index_place(axis, side)] },
         }
     }
 }
@@ -133,7 +133,7 @@ pub enum Side {
     Upper,
 }
 
-/// How z(x) goes on for x → ±∞, in one dimension.
+/// How z(x) goes on for x → ±∞ along an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Asymptote {
     /// Like a line of this slope.

@@ -156,16 +156,17 @@ impl Stack {
         &ws.points[self.places.len() * d..]
     }
 
-    /// The index ξ of a tail over a standard normal base, for d = 1: P(X > x) falls like x^(−1/ξ), and faster
-    /// than any power where ξ is 0; below the same.
+    /// The index ξ of an axis's tail over a standard normal base: P(X > x) falls like x^(−1/ξ), and faster than any power where ξ
+    /// is 0; below the same.
     ///
     /// log P(X > x) goes like −½ z². A slope a between the base and the tail's layer makes that −½ a² u², so that an index ξ
-    /// there becomes ξ / a²; slopes on the data's side change nothing.
+    /// there becomes ξ / a²; slopes on the data's side change nothing. (Planar and
+    /// radial layers tend to the identity on each axis, whatever they do to the bulk.)
     #[must_use]
-    pub fn tail_index(&self, side: Side, ws: &Workspace) -> f64 {
+    pub fn tail_index(&self, axis: usize, side: Side, ws: &Workspace) -> f64 {
         let mut log_slope = 0.0;
         for place in &self.places {
-            match place.layer.asymptote(side, &ws.prepared[place.prepared.clone()]) {
+            match place.layer.asymptote(axis, side, &ws.prepared[place.prepared.clone()]) {
                 Asymptote::Slope { log } => log_slope += log,
                 Asymptote::Power { index } => return index * (-2.0 * log_slope).exp(),
             }

@@ -140,9 +140,9 @@ pub struct Updates {
 /// On which side of a quantile the targets came.
 #[derive(Debug)]
 pub struct QuantileOutcomes {
-    /// Targets above it.
+    /// Targets above it, by their PIT.
     pub above: IntCounter,
-    /// Targets at or below it.
+    /// The others.
     pub below: IntCounter,
 }
 
@@ -237,7 +237,7 @@ impl Metrics {
         );
         let quantile_outcomes = r.int_counters(
             "tailwater_quantile_outcomes_total",
-            "Targets above, and at or below, the quantile that their event was scored with.",
+            "Targets above, and below, the quantile that their event was scored with, by their PIT.",
             &["quantile", "side"],
         );
         let expected = r.counters(

@@ -210,7 +210,7 @@ impl Learner {
                 loss -= share
                     * match half_step {
                         None => density.log_density_grad(y, grad, ws),
-                        Some(half) => density.log_mass_grad(y[0] - half, y[0] + half, grad, ws),
+                        Some(half) => density.log_rounded_grad(y[0], half, grad, ws),
                     };
                 for (out, g) in out.iter_mut().zip(&row_gradient) {
                     *out = (-share * g) as f32;

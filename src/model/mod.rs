@@ -38,8 +38,8 @@ pub struct Model {
     support: Support,
     /// What the target is rounded to, in its own unit.
     step: Option<f64>,
-    /// `None` during the warm-up.
-    target: Option<Normaliser>,
+    /// One a target field; none during the warm-up.
+    targets: Vec<Normaliser>,
     learner: Learner,
     row: Row,
     workspace: Workspace,
@@ -64,7 +64,7 @@ impl Model {
             inputs,
             support: config.target.support,
             step: config.target.step,
-            target: None,
+            targets: Vec::new(),
             learner,
             row: Row::default(),
             workspace: Workspace::default(),
@@ -74,7 +74,11 @@ impl Model {
     /// Everything that its next distribution and its next step depend on.
     #[must_use]
     pub fn saved(&self) -> SavedModel {
-        SavedModel { features: self.inputs.saved(), target: self.target, learner: self.learner.saved() }
+        SavedModel {
+            features: self.inputs.saved(),
+            targets: self.targets.clone(),
+            learner: self.learner.saved(),
+        }
     }
 
     /// Goes on from what was saved; for a model that knows nothing yet.
@@ -82,12 +86,19 @@ impl Model {
     /// # Errors
     /// When it is not finite, or another config's; then the model is of no more use.
     pub fn restore(&mut self, saved: SavedModel) -> Result<(), Misfit> {
-        if saved.target.is_some_and(|target| !target.is_valid()) {
+        if !saved.targets.iter().all(Normaliser::is_valid) {
             return Err(Misfit::new("center or scale of the target is not a finite number"));
+        }
+        if ![0, self.density.dim()].contains(&saved.targets.len()) {
+            return Err(Misfit::new(format!(
+                "it has {} targets where this config has {}",
+                saved.targets.len(),
+                self.density.dim()
+            )));
         }
         self.inputs.restore(saved.features)?;
         self.learner.restore(saved.learner)?;
-        self.target = saved.target;
+        self.targets = saved.targets;
         Ok(())
     }
 
@@ -95,6 +106,12 @@ impl Model {
     #[must_use]
     pub fn num_params(&self) -> usize {
         num_params(self.density.as_ref())
+    }
+
+    /// How many fields a target has.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.density.dim()
     }
 
     /// SGD steps taken.
@@ -106,7 +123,7 @@ impl Model {
     /// Whether the normalisers are set and the model scores.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.target.is_some()
+        !self.targets.is_empty()
     }
 
     /// What the model knows of features and their values.
@@ -118,28 +135,33 @@ impl Model {
     /// The event's distribution; empty during the warm-up.
     #[must_use]
     pub fn distribution(&mut self, event: &Event) -> Box<[f32]> {
-        let Some(target) = self.target else { return Box::default() };
+        if !self.is_ready() {
+            return Box::default();
+        }
         let num_outputs = self.shape.num_outputs();
-        let mut params = vec![0.0; num_outputs + 2];
+        let mut params = vec![0.0; self.num_params()];
         self.inputs.encode(event, &mut self.row);
         let outputs = &mut params[..num_outputs];
         self.shape.forward(self.learner.weights(), &self.row, outputs, &mut self.workspace);
-        params[num_outputs] = target.center as f32;
-        params[num_outputs + 1] = target.scale as f32;
+        for (pair, target) in params[num_outputs..].chunks_exact_mut(2).zip(&self.targets) {
+            pair.copy_from_slice(&[target.center as f32, target.scale as f32]);
+        }
         params.into()
     }
 
     /// Ends the warm-up: sets the normalisers from these labelled events.
     pub fn fit(&mut self, events: &[Rc<Event>]) {
         self.inputs.fit(events.iter().map(Rc::as_ref));
-        let mut targets: Vec<f64> = events.iter().map(|event| label(event)).collect();
-        let normaliser = match self.support {
-            Support::Real => Normaliser::fit(&mut targets),
-            Support::Positive => Normaliser::fit_scale(&mut targets),
+        let fit = |axis: usize| {
+            let mut values: Vec<f64> = events.iter().map(|event| label(event)[axis]).collect();
+            match self.support {
+                Support::Real => Normaliser::fit(&mut values),
+                Support::Positive => Normaliser::fit_scale(&mut values),
+            }
         };
-        targets.iter_mut().for_each(|y| *y = normaliser.normalise(*y));
+        self.targets = (0..self.density.dim()).map(fit).collect();
+        let targets: Vec<f64> = events.iter().flat_map(|event| normalised(&self.targets, event)).collect();
         self.learner.begin(&self.density.initial(&targets));
-        self.target = Some(normaliser);
     }
 
     /// Learns from one mini-batch of labelled events. The loss is in nats, of a density in the target's own unit.
@@ -147,21 +169,21 @@ impl Model {
     /// # Panics
     /// During the warm-up: there are no inputs to learn from yet.
     pub fn learn(&mut self, batch: &[Rc<Event>]) -> Step {
-        let target = self.target.expect("learning begins when the warm-up has ended");
-        let mut targets = Vec::with_capacity(batch.len());
+        assert!(self.is_ready(), "learning begins when the warm-up has ended");
+        let mut targets = Vec::with_capacity(batch.len() * self.targets.len());
         let mut rows = Vec::with_capacity(batch.len());
         for event in batch {
             self.inputs.learn_categories(event);
             let mut row = Row::default();
             self.inputs.encode(event, &mut row);
             rows.push(row);
-            targets.push(target.normalise(label(event)));
+            targets.extend(normalised(&self.targets, event));
         }
-        let half_step = self.step.map(|step| 0.5 * step / target.scale);
+        let half_step = self.step.map(|step| 0.5 * step / self.targets[0].scale);
         let mut step = self.learner.step(rows, targets, half_step);
         // The probability of an interval has no unit.
         if half_step.is_none() {
-            step.loss_nats += target.scale.ln();
+            step.loss_nats += self.targets.iter().map(|target| target.scale.ln()).sum::<f64>();
         }
         step
     }
@@ -180,13 +202,18 @@ pub fn shape(config: &Config, density: &dyn Density) -> Shape {
     )
 }
 
-/// The length of a distribution's row: the density's parameters, center, scale.
+/// The length of a distribution's row: the density's parameters, then center and scale of each target field.
 #[must_use]
 pub fn num_params(density: &dyn Density) -> usize {
-    density.num_params() + 2
+    density.num_params() + 2 * density.dim()
 }
 
-/// The target of a labelled event.
-fn label(event: &Event) -> f64 {
-    event.target.as_ref().expect("only events with a target are learned from").values[0]
+/// The target of a labelled event, one value a field.
+fn label(event: &Event) -> &[f64] {
+    &event.target.as_ref().expect("only events with a target are learned from").values
+}
+
+/// The same in normalised units.
+fn normalised<'a>(targets: &'a [Normaliser], event: &'a Event) -> impl Iterator<Item = f64> + 'a {
+    targets.iter().zip(label(event)).map(|(target, &y)| target.normalise(y))
 }

@@ -46,10 +46,12 @@ impl Normaliser {
         Self { center: publishable(center), scale: publishable(scale).max(f64::from(f32::MIN_POSITIVE)) }
     }
 
-    /// The same for positive values, whose zero stays where it is.
+    /// The same for positive values, whose zero stays where it is: no more than a thousand scales from the median, or float32
+    /// parameters could not place it well.
     #[must_use]
     pub fn fit_scale(values: &mut [f64]) -> Self {
-        Self { center: 0.0, ..Self::fit(values) }
+        let Self { center, scale } = Self::fit(values);
+        Self { center: 0.0, scale: f64::from(scale.max(1e-3 * center) as f32) }
     }
 
     /// Whether it maps finite values to finite values.
@@ -104,6 +106,13 @@ mod tests {
         let fitted = Normaliser::fit(&mut rain);
         assert_eq!(fitted.center, 0.0);
         assert!((fitted.scale - 0.3).abs() < 1e-6);
+    }
+
+    #[test]
+    fn positive_values_keep_their_zero() {
+        let fitted = Normaliser::fit_scale(&mut [1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert!(fitted.center == 0.0 && (fitted.scale - 2.0 / NORMAL_IQR).abs() < 1e-6, "{fitted:?}");
+        assert!((Normaliser::fit_scale(&mut [1e6, 1e6 + 1.0, 1e6 + 2.0]).scale - 1e3).abs() < 0.1);
     }
 
     #[test]

@@ -22,8 +22,8 @@ impl Misfit {
 pub struct SavedModel {
     /// What each feature has learned about its values, in the order of the inputs.
     pub features: Vec<SavedFeature>,
-    /// Center and scale of the target; `None` in the warm-up.
-    pub target: Option<Normaliser>,
+    /// Center and scale of each target field; none in the warm-up. (One of them is written as an optional one used to be.)
+    pub targets: Vec<Normaliser>,
     /// Weights and what moves them.
     pub learner: SavedLearner,
 }

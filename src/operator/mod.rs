@@ -26,7 +26,7 @@ use crate::{
         saved::Misfit,
     },
     record::{Cell, Event, Known, Record, Reject},
-    score::{Outcome, Published, Score, Scored, Status, figures::Figures},
+    score::{Outcome, Published, Realized, Score, Scored, Status, figures::Figures},
 };
 
 pub mod order;
@@ -413,7 +413,7 @@ impl Operator {
             updates,
             status: Status::of(&params),
             figures: Box::default(),
-            realized: None,
+            realized: self.unknown(),
             params,
         };
         Held { event: Rc::new(event), score: Rc::new(score) }
@@ -441,7 +441,7 @@ impl Operator {
             updates: self.model.updates(),
             status: Status::of(&params),
             figures: self.figures.evaluate(&params, &event.thresholds),
-            realized: if known_now { Some(self.figures.realize(&params, &event)) } else { None },
+            realized: if known_now { self.figures.realize(&params, &event) } else { self.unknown() },
             params,
         });
         let held = Held { event: Rc::new(event), score };
@@ -513,6 +513,11 @@ impl Operator {
             self.counts.loss_nats = Some(step.loss_nats);
         }
         actions.push(Action::Learned { step, records });
+    }
+
+    /// Of a target that is not known when its event is scored.
+    fn unknown(&self) -> Realized {
+        Realized::unknown(self.model.dim())
     }
 
     fn count_inputs(&mut self, event: &Event) {

@@ -190,16 +190,18 @@ fn figures_are_null_in_the_warm_up_and_ordered_afterwards() {
     let actions = run(&config(&[]), &events);
     for scored in scores(&actions) {
         let score = &scored.score;
-        let realized = score.realized.unwrap();
+        let realized = score.realized.clone();
         if scored.event.offset < 64 {
             assert_eq!(score.status, Status::Warmup);
             assert!(score.params.is_empty() && score.figures.iter().all(|f| f.is_nan()));
-            assert!(realized.log_score.is_nan() && realized.pit.is_nan() && !realized.target.is_nan());
+            assert!(
+                realized.log_score.is_nan() && realized.pits[0].is_nan() && !realized.targets[0].is_nan()
+            );
         } else {
             assert_eq!(score.status, Status::Ok);
             let [p, q50, q90, es90] = *score.figures else { panic!("four figures") };
             assert!((0.0..=1.0).contains(&p) && q50 < q90 && q90 < es90);
-            assert!(realized.log_score.is_finite() && (0.0..=1.0).contains(&realized.pit));
+            assert!(realized.log_score.is_finite() && (0.0..=1.0).contains(&realized.pits[0]));
         }
     }
 }
@@ -209,10 +211,10 @@ fn a_simple_stream_is_learned() {
     let events: Vec<Event> = (0..6000).map(|i| event(i, None)).collect();
     let actions = run(&config(&["learn.noise=off", "learn.rate=0.02"]), &events);
     let late = &scores(&actions)[5000..];
-    let mean = late.iter().map(|s| s.score.realized.unwrap().log_score).sum::<f64>() / late.len() as f64;
+    let mean = late.iter().map(|s| s.score.realized.log_score).sum::<f64>() / late.len() as f64;
     // The truth is a normal of standard deviation 0.5: log density −½ log(2πe) − log 0.5 = −0.726 nats on average.
     assert!((-0.80..-0.68).contains(&mean), "mean log score {mean}");
-    let above = late.iter().filter(|s| s.score.realized.unwrap().target > s.score.figures[2]).count();
+    let above = late.iter().filter(|s| s.score.realized.targets[0] > s.score.figures[2]).count();
     assert!(
         (0.06..0.14).contains(&(above as f64 / late.len() as f64)),
         "{above} of {} above q90",
@@ -243,7 +245,7 @@ fn no_more_events_wait_than_the_bound_and_the_rest_expire() {
             status: Status::Warmup,
             figures: [].into(),
             params: [].into(),
-            realized: None,
+            realized: crate::score::Realized::unknown(1),
         }),
     };
     for due_us in 0..waiting::MAX_WAITING as i64 {
@@ -325,7 +327,7 @@ fn a_step_that_is_not_finite_is_skipped_and_counted_and_the_stream_goes_on() {
     assert!(actions.iter().filter(skipped).count() >= 1);
     let last = scores(&actions).last().unwrap().score.clone();
     assert!(last.params.iter().all(|p| p.is_finite()));
-    assert!(last.realized.unwrap().log_score.is_finite());
+    assert!(last.realized.log_score.is_finite());
     assert!(last.updates > 20);
 }
 
@@ -429,7 +431,7 @@ fn published(actions: &[Action]) -> PublishedScores {
 /// Everything that is published, to the bit.
 fn told(actions: &[Action]) -> Vec<String> {
     let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    let realized = |r: &crate::score::Realized| bits(&[r.target, r.log_score, r.pit]);
+    let realized = |r: &crate::score::Realized| bits(&[r.targets[0], r.log_score, r.pits[0]]);
     let tell = |action: &Action| match action {
         Action::Score(s) => format!(
             "score {} {:?} {} {:?} {:?} {:?}",
@@ -438,7 +440,7 @@ fn told(actions: &[Action]) -> Vec<String> {
             s.score.updates,
             bits(&s.score.figures),
             s.score.params,
-            s.score.realized.as_ref().map(realized),
+            realized(&s.score.realized),
         ),
         Action::Outcome(o) => format!(
             "outcome {} {:?} {} {} {:?}",
@@ -576,10 +578,10 @@ fn an_event_that_waits_and_is_gone_from_the_input_is_given_up_and_the_rest_goes_
     let actions = drive(&mut restored, &events[75..], 10);
     assert_eq!(actions.iter().filter(|a| matches!(a, Action::Expired)).count(), 6);
     let outcomes = actions.iter().filter_map(|a| match a {
-        Action::Outcome(o) if o.event.offset < 100 => Some(o.realized),
+        Action::Outcome(o) if o.event.offset < 100 => Some(o.realized.clone()),
         _ => None,
     });
-    assert!(outcomes.clone().all(|r| r.log_score.is_nan() && r.target.is_finite()));
+    assert!(outcomes.clone().all(|r| r.log_score.is_nan() && r.targets[0].is_finite()));
     assert_eq!(outcomes.count(), 25);
     assert_eq!(scores(&actions).len(), 100);
 }
@@ -601,9 +603,77 @@ fn a_state_of_another_net_or_with_a_weight_that_is_not_finite_is_refused() {
     assert!(refused(&|saved| saved.model.learner.trained.truncate(9)).is_some());
     assert!(refused(&|saved| saved.model.learner.averaged[3] = f32::NAN).is_some());
     assert!(refused(&|saved| saved.model.learner.moments[1][0] = -1.0).is_some());
-    assert!(refused(&|saved| saved.model.target.as_mut().unwrap().scale = 0.0).is_some());
+    assert!(refused(&|saved| saved.model.targets[0].scale = 0.0).is_some());
     assert!(refused(&|saved| saved.model.features.truncate(1)).is_some());
     assert!(refused(&|saved| saved.labelled[0].features.push(Cell::Null)).is_some());
     let entry = WaitingEntry::Known { partition: 0, at: Position::at(100), due_us: 0 };
     assert!(refused(&|saved| saved.waiting.push(entry)).is_some());
+}
+
+/// Two targets: the first as ever, the second about the first.
+fn joint_event(offset: i64) -> Event {
+    let mut event = event(offset, Some(2));
+    let first = event.target.as_ref().unwrap().values[0];
+    let second = first + 0.5 * Draws::new(12, 0, offset as usize).normal();
+    event.target.as_mut().unwrap().values = [first, second].into();
+    event
+}
+
+#[test]
+fn several_targets_are_learned_together_and_restored_to_the_bit() {
+    let config = config(&[
+        "target.fields=['y', 'z']",
+        "score.exceed=[1.0, { both = { y = 1.0, z = 1.0 } }]",
+        "score.limit=[3.0]",
+        "model.flows=['planar', 'planar', 'radial', 'radial', 'tail']",
+    ]);
+    let events: Vec<Event> = (0..3_000).map(joint_event).collect();
+    let actions = run(&config, &events);
+    let scores = scores(&actions);
+    // P(Y > 1) of each and of both, two quantiles, a shortfall and a limited expected value of each.
+    assert!(scores.iter().all(|s| s.score.figures.len() == 3 + 2 * (2 + 1 + 1)));
+    let (mut said, mut seen) = ([0.0; 3], [0.0; 3]);
+    for scored in &scores[1_000..] {
+        let figures = &scored.score.figures;
+        assert!(figures.iter().all(|figure| figure.is_finite()), "{figures:?}");
+        assert!(figures[2] <= figures[0].min(figures[1]) + 0.02, "{figures:?}");
+        assert!(figures[3] < figures[5] && figures[4] < figures[6], "quantiles cross: {figures:?}");
+        let targets = &scored.event.target.as_ref().unwrap().values;
+        let above = [targets[0] > 1.0, targets[1] > 1.0, targets[0] > 1.0 && targets[1] > 1.0];
+        for i in 0..3 {
+            said[i] += figures[i] / 2_000.0;
+            seen[i] += f64::from(u8::from(above[i])) / 2_000.0;
+        }
+    }
+    assert!(said.iter().zip(seen).all(|(said, seen)| (said - seen).abs() < 0.03), "{said:?} {seen:?}");
+    let realized: Vec<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Outcome(outcome) if outcome.event.offset >= 1_000 => Some(&outcome.realized),
+            _ => None,
+        })
+        .collect();
+    // The truth has −log(0.5² · 2πe).
+    let mean = realized.iter().map(|r| r.log_score).sum::<f64>() / realized.len() as f64;
+    assert!(mean > -1.452 - 0.35, "{mean}");
+    assert!(realized.iter().flat_map(|r| &r.pits).all(|pit| (0.0..=1.0).contains(pit)));
+
+    // Saved half-way, it goes on with the same scores.
+    let (mut first, mut again) = (operator(&config, &[0]), Vec::new());
+    for event in &events[..1_500] {
+        first.push(Input::Record(Record::Event(event.clone())));
+        while first.take(&mut Vec::new()).is_some() {}
+    }
+    let saved = first.saved();
+    let from = saved.read_from()[&0].offset as usize;
+    let density = density::build(&config.model, &config.target);
+    let mut restored =
+        Operator::restore(&config, density, saved, Positions::new(), &Order::default()).unwrap();
+    for event in &events[from..] {
+        restored.push(Input::Record(Record::Event(event.clone())));
+        while restored.take(&mut again).is_some() {}
+    }
+    let again: Vec<_> =
+        self::scores(&again).into_iter().filter(|s| s.event.offset >= 1_500).map(bits).collect();
+    assert_eq!(again, scores[1_500..].iter().map(|s| bits(s)).collect::<Vec<_>>());
 }

@@ -92,8 +92,8 @@ impl Plan {
             plan.target.push(slot);
         }
         if config.target.support == Support::Positive {
-            // What is rounded to 0 may be above it.
-            plan.least_target = Some(config.target.step.map_or(0.0, |step| -0.5 * step));
+            // What is rounded to 0 may be above it; what is all but half a step below is not.
+            plan.least_target = Some(config.target.step.map_or(0.0, |step| -0.5 * step * (1.0 - 1e-9)));
         }
         plan.target_time = config.target.time.as_ref().map(|time| (plan.slot(&time.path), time.unit));
         plan

@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::{
-    config::{Config, ThresholdValue},
+    config::Config,
     kafka::{client::Observed, reader::Chunk},
     metrics::Metrics,
     model::learner::{Skip, Step, Taken},
     operator::{Action, Census, Operator, category_features},
     record::{Event, Reject},
-    score::{Realized, Score},
+    score::{Realized, Score, exceed::Exceed},
 };
 
 /// How often gauges that cost a look elsewhere are set.
@@ -28,8 +28,7 @@ const FADING: f64 = 1e-4;
 pub struct Monitor<'a> {
     metrics: &'a Metrics,
     observed: &'a Observed,
-    /// For each threshold its value, `None` where each event brings its own.
-    thresholds: Vec<Option<f64>>,
+    exceed: Vec<Exceed>,
     /// The levels of the quantiles.
     levels: Vec<f64>,
     categories: Vec<usize>,
@@ -62,15 +61,11 @@ impl FadingMean {
 impl<'a> Monitor<'a> {
     /// A monitor that sets these metrics.
     pub fn new(config: &Config, metrics: &'a Metrics, observed: &'a Observed) -> Self {
-        let thresholds = config.score.exceed.iter().map(|threshold| match threshold.value {
-            ThresholdValue::Constant(t) => Some(t),
-            ThresholdValue::Field(_) => None,
-        });
         let zeros = vec![0; config.features.len()];
         Self {
             metrics,
             observed,
-            thresholds: thresholds.collect(),
+            exceed: Exceed::all(config),
             levels: config.score.quantiles.clone(),
             categories: category_features(config),
             census: Census { missing: zeros.clone(), unknown: zeros },
@@ -101,9 +96,7 @@ impl<'a> Monitor<'a> {
             match action {
                 Action::Score(scored) => {
                     self.metrics.records.scored.inc();
-                    if let Some(realized) = &scored.score.realized {
-                        self.judge(&scored.event, &scored.score, realized);
-                    }
+                    self.judge(&scored.event, &scored.score, &scored.score.realized);
                 }
                 Action::Outcome(outcome) => self.judge(&outcome.event, &outcome.score, &outcome.realized),
                 Action::Reject(reject) => {
@@ -156,22 +149,20 @@ impl<'a> Monitor<'a> {
         self.encode += took;
     }
 
-    /// A target came: how good were the figures?
+    /// A target came, if it is known: how good were the figures?
     fn judge(&mut self, event: &Event, score: &Score, realized: &Realized) {
         if realized.log_score.is_nan() {
             return;
         }
         // A target far beyond all others may have a density of 0 in double precision: one is not to blot out the mean.
         self.metrics.log_score_nats.set(self.log_score.add(realized.log_score.max(LOG_SCORE_FLOOR)));
-        self.metrics.observe_pit(realized.pit);
-        let mut own = event.thresholds.iter();
-        for ((threshold, &p), metric) in self.thresholds.iter().zip(&score.figures).zip(&self.metrics.exceed)
-        {
-            let threshold = threshold.or_else(|| own.next().copied()).unwrap_or(f64::NAN);
-            metric.observe(p, realized.target > threshold);
+        realized.pits.iter().for_each(|&pit| self.metrics.observe_pit(pit));
+        for ((exceed, &p), metric) in self.exceed.iter().zip(&score.figures).zip(&self.metrics.exceed) {
+            metric.observe(p, exceed.is_exceeded(&realized.targets, &event.thresholds));
         }
-        for (&level, metric) in self.levels.iter().zip(&self.metrics.quantiles) {
-            metric.observe(realized.pit, level);
+        let each = self.levels.iter().flat_map(|&level| realized.pits.iter().map(move |&pit| (pit, level)));
+        for ((pit, level), metric) in each.zip(&self.metrics.quantiles) {
+            metric.observe(pit, level);
         }
     }
 

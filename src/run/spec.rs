@@ -7,16 +7,21 @@ use crate::{
     density::Density,
     metrics::MetricsSpec,
     operator::category_features,
+    score::{columns, exceed::Exceed},
 };
 
 /// The label values that this config's metrics have from the start.
 #[must_use]
 pub fn metrics(config: &Config) -> MetricsSpec {
+    let fields = 0..config.target.fields.len();
+    let levels = config.score.quantiles.iter();
+    let quantiles =
+        levels.flat_map(|p| fields.clone().map(move |axis| format!("{}{p}", columns::prefix(config, axis))));
     MetricsSpec {
         features: config.features.iter().map(|f| f.name.clone()).collect(),
         categories: category_features(config).iter().map(|&i| config.features[i].name.clone()).collect(),
-        quantiles: config.score.quantiles.iter().map(ToString::to_string).collect(),
-        thresholds: config.score.exceed.iter().map(|t| t.name.clone()).collect(),
+        quantiles: quantiles.collect(),
+        thresholds: Exceed::all(config).iter().map(Exceed::label).collect(),
         libtorch: env!("TAILWATER_LIBTORCH"),
         version: env!("CARGO_PKG_VERSION"),
     }
@@ -27,8 +32,10 @@ pub fn metrics(config: &Config) -> MetricsSpec {
 pub fn params_description(config: &Config, density: &dyn Density) -> String {
     let layout = match config.model.kind {
         ModelKind::Nfn => "the flows' raw parameters from the base to the data",
-        ModelKind::Mdn => "logits, means and raw scales of the Gaussians",
-        ModelKind::Kmn => "logits of the kernels place by place, places, raw scales",
+        ModelKind::Mdn => "ten logits, ten means, ten raw scales; scale = 0.001 + log(1 + exp(raw))",
+        ModelKind::Kmn => {
+            "40 logits (20 places by 2 scales), 20 places, 2 raw scales; scale = 0.001 + log(1 + exp(raw))"
+        }
     };
     let of_u = match config.target.support {
         Support::Real => "u having that density",
@@ -37,7 +44,7 @@ pub fn params_description(config: &Config, density: &dyn Density) -> String {
     let mut description = json!({
         "kind": config.model.kind.name(),
         "density_params": density.num_params(),
-        "layout": format!("{layout}, then center and scale of the target: y = center + scale * u, {of_u}"),
+        "layout": format!("{layout}, then center and scale of each target: y = center + scale * u, {of_u}"),
     });
     if config.model.kind == ModelKind::Nfn {
         description["flows"] = config.model.flows.iter().copied().map(FlowKind::name).collect();

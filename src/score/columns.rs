@@ -1,5 +1,6 @@
 //! The names of the score columns: safe in SQL, and a function of the configuration alone.
 
+use super::exceed::Exceed;
 use crate::config::{Config, FieldPath};
 
 /// The columns that every score batch or outcome batch has.
@@ -32,27 +33,50 @@ pub struct Columns {
     pub shortfall: Vec<String>,
     /// `lev_500` …
     pub limited: Vec<String>,
+    /// `target`, or one for each of several fields.
+    pub targets: Vec<String>,
+    /// `pit`, or one for each of several fields.
+    pub pits: Vec<String>,
 }
 
 impl Columns {
     /// The columns of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let levels = |prefix: &str, levels: &[f64]| {
-            levels.iter().map(|&p| format!("{prefix}{}", percent(p))).collect()
+        let prefixes: Vec<String> =
+            (0..config.target.fields.len()).map(|axis| prefix(config, axis)).collect();
+        let each = |name: String| prefixes.iter().map(move |prefix| format!("{prefix}{name}"));
+        let levels = |kind: &str, levels: &[f64]| {
+            levels.iter().flat_map(|&p| each(format!("{kind}{}", percent(p)))).collect()
         };
         Self {
             carry: config.output.carry.iter().map(field).collect(),
-            exceed: config.score.exceed.iter().map(|threshold| format!("p_gt_{}", threshold.name)).collect(),
+            exceed: Exceed::all(config).iter().map(Exceed::column).collect(),
             quantiles: levels("q", &config.score.quantiles),
             shortfall: levels("es", &config.score.shortfall),
-            limited: config.score.limit.iter().map(|&limit| format!("lev_{}", number(limit))).collect(),
+            limited: config
+                .score
+                .limit
+                .iter()
+                .flat_map(|&limit| each(format!("lev_{}", number(limit))))
+                .collect(),
+            targets: each("target".to_owned()).collect(),
+            pits: each("pit".to_owned()).collect(),
         }
     }
 
     /// The figures' columns, in the order in which they are computed and published.
     pub fn figures(&self) -> impl Iterator<Item = &String> {
         [&self.exceed, &self.quantiles, &self.shortfall, &self.limited].into_iter().flatten()
+    }
+}
+
+/// What stands before the name of a figure of one target field: nothing where there is only one, else the field's name and two
+/// underscores.
+pub(crate) fn prefix(config: &Config, axis: usize) -> String {
+    match config.target.fields.as_slice() {
+        [_] => String::new(),
+        fields => format!("{}__", field(&fields[axis])),
     }
 }
 

@@ -2,16 +2,21 @@
 
 pub mod arrow;
 pub mod columns;
+pub mod exceed;
 pub mod figures;
+mod joint;
 pub mod json;
 pub mod read;
 pub mod row;
+mod single;
 pub mod step;
 
 #[cfg(test)]
 mod tests;
 
 use std::rc::Rc;
+
+use smallvec::{SmallVec, smallvec};
 
 use crate::record::Event;
 
@@ -58,8 +63,8 @@ pub struct Score {
     pub figures: Box<[f64]>,
     /// The distribution's parameters (empty in warm-up).
     pub params: Box<[f32]>,
-    /// The target and its score, where it was known when the event was scored.
-    pub realized: Option<Realized>,
+    /// The target and its score, where it was known when the event was scored; NaN for all of it elsewhere.
+    pub realized: Realized,
 }
 
 /// What a published score says of the distribution: all that an outcome needs of it.
@@ -74,14 +79,22 @@ pub struct Published {
 }
 
 /// A target that came, judged by the distribution that its event was scored with.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Realized {
-    /// The target.
-    pub target: f64,
+    /// The target: a value a field.
+    pub targets: SmallVec<[f64; 1]>,
     /// log p(y|x) in nats; NaN is null (in warm-up).
     pub log_score: f64,
-    /// F(y|x); NaN is null (in warm-up).
-    pub pit: f64,
+    /// F(y|x) of each field; NaN is null (in warm-up).
+    pub pits: SmallVec<[f64; 1]>,
+}
+
+impl Realized {
+    /// Of a target of so many fields that is not known.
+    #[must_use]
+    pub fn unknown(dim: usize) -> Self {
+        Self { targets: smallvec![f64::NAN; dim], log_score: f64::NAN, pits: smallvec![f64::NAN; dim] }
+    }
 }
 
 /// An event with its score: one row of the output topic.

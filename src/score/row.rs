@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Metadata, Schema, SchemaRef, TimeUnit};
 
-use super::{Outcome, Realized, Scored, columns::Columns};
+use super::{Outcome, Scored, columns::Columns};
 use crate::{
     config::InputFormat,
     record::{CarryType, Cell, Event},
@@ -105,7 +105,9 @@ impl RowSchema<Scored> {
     ) -> Self {
         let mut own = vec![Field::new("status", DataType::Utf8, false)];
         own.extend(columns.figures().map(figure));
-        own.extend(["target", "log_score", "pit"].map(figure));
+        own.extend(columns.targets.iter().map(figure));
+        own.push(figure("log_score"));
+        own.extend(columns.pits.iter().map(figure));
         let num_params = i32::try_from(num_params).expect("a distribution has few parameters");
         let params = DataType::FixedSizeList(Arc::new(param()), num_params);
         own.push(Field::new("params", params, true));
@@ -126,7 +128,9 @@ impl RowSchema<Outcome> {
         input: InputFormat,
         provenance: &Provenance<'_>,
     ) -> Self {
-        let own = vec![figure("target"), time("target_time"), figure("log_score"), figure("pit")];
+        let mut own: Vec<Field> = columns.targets.iter().map(figure).collect();
+        own.extend([time("target_time"), figure("log_score")]);
+        own.extend(columns.pits.iter().map(figure));
         Self::new(columns, carry_types, input, provenance, own)
     }
 }
@@ -185,14 +189,10 @@ impl Row for Scored {
         out.uint32(score.epoch);
         out.uint64(score.updates);
         out.text(score.status.label());
-        for &figure in &score.figures {
-            out.figure(figure);
-        }
-        let unknown = Realized { target: f64::NAN, log_score: f64::NAN, pit: f64::NAN };
-        let realized = score.realized.unwrap_or(unknown);
-        out.figure(realized.target);
-        out.figure(realized.log_score);
-        out.figure(realized.pit);
+        write_figures(&score.figures, out);
+        write_figures(&score.realized.targets, out);
+        out.figure(score.realized.log_score);
+        write_figures(&score.realized.pits, out);
         out.params(&score.params);
     }
 
@@ -206,15 +206,19 @@ impl Row for Outcome {
         write_event(&self.event, out);
         out.uint32(self.score.epoch);
         out.uint64(self.score.updates);
-        out.figure(self.realized.target);
+        write_figures(&self.realized.targets, out);
         out.time(self.target_time_us);
         out.figure(self.realized.log_score);
-        out.figure(self.realized.pit);
+        write_figures(&self.realized.pits, out);
     }
 
     fn event(&self) -> &Event {
         &self.event
     }
+}
+
+fn write_figures(figures: &[f64], out: &mut impl Sink) {
+    figures.iter().for_each(|&value| out.figure(value));
 }
 
 fn write_event(event: &Event, out: &mut impl Sink) {

@@ -36,6 +36,8 @@ fn columns() -> Columns {
         quantiles: names(&["q50", "q99_9"]),
         shortfall: names(&["es99"]),
         limited: vec![],
+        targets: names(&["target"]),
+        pits: names(&["pit"]),
     }
 }
 
@@ -71,7 +73,10 @@ fn score(status: Status) -> Score {
         status,
         figures: if is_warm { [0.25, 0.0625, 1.5, f64::INFINITY, f64::NAN] } else { [f64::NAN; 5] }.into(),
         params: if is_warm { vec![0.5, -1.25, 3.0] } else { vec![] }.into(),
-        realized: is_warm.then_some(Realized { target: 11.0, log_score: -4.5, pit: 0.75 }),
+        realized: match is_warm {
+            true => Realized { targets: smallvec![11.0], log_score: -4.5, pits: smallvec![0.75] },
+            false => Realized::unknown(1),
+        },
     }
 }
 
@@ -91,7 +96,7 @@ fn outcome(of: Scored) -> Outcome {
         event: of.event,
         score: of.score,
         target_time_us: 1_357_050_540_000_000,
-        realized: Realized { target: -3.0, log_score: -5.0, pit: f64::NAN },
+        realized: Realized { targets: smallvec![-3.0], log_score: -5.0, pits: smallvec![f64::NAN] },
     }
 }
 

@@ -331,7 +331,7 @@ fn go_on(
             problems.push(format!("number {generation}: it is from before partition {later} was there"));
             continue;
         }
-        if !config.learn.enabled && saved.model.target.is_none() && successor.is_none() {
+        if !config.learn.enabled && saved.model.targets.is_empty() && successor.is_none() {
             mismatches.push(Mismatch::NoModel);
             return Err(mismatches);
         }
@@ -600,7 +600,7 @@ pub fn fit(config: &Config, density: &Arc<dyn Density>, snapshot: &Snapshot) -> 
     if !new_model.is_empty() {
         return Err(format!("the config does not fit its model: {}", told(&new_model)));
     }
-    if snapshot.operator.model.target.is_none() {
+    if snapshot.operator.model.targets.is_empty() {
         return Err(
             "its model is still in its warm-up; let it learn for longer before it is saved".to_owned()
         );

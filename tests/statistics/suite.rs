@@ -102,12 +102,12 @@ pub fn run(stream: Stream, seed: u64, sets: &[&str], num_events: usize, num_last
             }
         }
         if offset + num_last >= num_events {
-            let told = scored.score.realized.unwrap();
+            let told = &scored.score.realized;
             judge.regret_nats += truth.log_score(target) - told.log_score;
             let spread = truth.place(quantiles[1]) - truth.place(median);
             judge.quantile_error += (scored.score.figures[3] - truth.place(quantiles[1])).abs() / spread;
             let exceeded = quantiles.map(|q| truth.exceeds(truth.place(q)));
-            judge.add(&scored.score.figures[..3], exceeded, &scored.score.params, told.pit);
+            judge.add(&scored.score.figures[..3], exceeded, &scored.score.params, told.pits[0]);
         }
         actions.clear();
     }
@@ -150,7 +150,7 @@ impl<'a> Judge<'a> {
         }
         // Behind the density's parameters stand center and scale of the target.
         self.density.load(&params[..params.len() - 2], &mut self.workspace);
-        self.tail_index += self.density.tail_index(Side::Upper, &self.workspace);
+        self.tail_index += self.density.tail_index(0, Side::Upper, &self.workspace);
         self.pits.push(pit);
     }
 

@@ -46,6 +46,7 @@ pub(super) struct Watch {
     outcomes_topic: String,
     columns: Columns,
     quantiles: Vec<f64>,
+    step: Option<f64>,
     /// Constant thresholds with the place of their column among `columns.exceed`.
     thresholds: Vec<(usize, f64)>,
     num_scored: usize,
@@ -128,13 +129,14 @@ impl Watch {
         consumer.assign(&assignment)?;
         let constant = |(index, value): (usize, &ThresholdValue)| match value {
             ThresholdValue::Constant(t) => Some((index, *t)),
-            ThresholdValue::Field(_) => None,
+            ThresholdValue::Field(_) | ThresholdValue::Together(_) => None,
         };
         Ok(Self {
             consumer,
             outcomes_topic,
             columns: Columns::new(config),
             quantiles: config.score.quantiles.clone(),
+            step: config.target.step,
             thresholds: config
                 .score
                 .exceed
@@ -291,7 +293,7 @@ impl Watch {
         self.num_judged += 1;
         self.judged.push_back(Judged {
             log_score: arrival.log_score,
-            baseline_log_score: baseline.log_density(target),
+            baseline_log_score: baseline.log_score(target, self.step),
             // A whole minute may hold more of the probability than is above a quantile: the PIT is drawn from within it.
             below: self.quantiles.iter().map(|&p| arrival.pit <= p).collect(),
             exceed: self.thresholds.iter().map(|&(at, t)| (flight.exceed[at], target > t)).collect(),

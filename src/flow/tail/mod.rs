@@ -26,14 +26,6 @@ const MAX_DISTANCE: f64 = 1e140;
 /// vanishes.
 const INITIAL_INDEX: f64 = 0.1;
 
-/// Where a side's ξ stands among the prepared parameters, for d = 1.
-pub(super) fn index_place(side: Side) -> usize {
-    match side {
-        Side::Lower => 3,
-        Side::Upper => 4,
-    }
-}
-
 /// The raw parameter that an index is made from.
 #[must_use]
 pub fn raw_index(index: f64) -> f64 {
@@ -83,6 +75,11 @@ impl<S: Shape> Tail<S> {
     #[must_use]
     pub fn new(dim: usize, shape: S) -> Self {
         Self { dim, shape }
+    }
+
+    /// Where the ξ of an axis's side stands among the prepared parameters.
+    pub(super) fn index_place(&self, axis: usize, side: Side) -> usize {
+        self.place(3, if side == Side::Upper { 1.0 } else { -1.0 }, axis)
     }
 
     /// Where the index of the side that `a` is on stands among the parameters, for the `axis`: the raw ones begin with two

@@ -1,6 +1,7 @@
 //! Student-t tails, by a transform that is all but exact for them.
 
 use super::{Derivatives, Shape};
+use crate::math::scalar::softplus;
 
 /// ξ w² = exp(ξ u²) − 1, so that u² = log(1 + ξ w²) / ξ: what makes Student's t with 1/ξ degrees of freedom nearly normal (Wallace
 /// 1959, "Bounds on normal approximations to Student's and the chi-square distributions", section 3, without its correction
@@ -18,7 +19,7 @@ const SMALL: f64 = 1e-2;
 
 /// log(1 + t) for t = ξ w².
 fn log_stretch(w: f64, index: f64) -> f64 {
-    if w > FAR && index > 0.0 { index.ln() + 2.0 * w.ln() } else { (index * w * w).ln_1p() }
+    if w > FAR && index > 0.0 { softplus(index.ln() + 2.0 * w.ln()) } else { (index * w * w).ln_1p() }
 }
 
 /// u² / w² = log(1 + t) / t, which is 1 at t = 0.

@@ -218,10 +218,10 @@ pub struct OldestWaiting {
 pub struct TargetReport {
     /// Its fields.
     pub fields: Vec<String>,
-    /// What is subtracted; `None` in the warm-up.
-    pub center: Option<f64>,
-    /// What is divided by.
-    pub scale: Option<f64>,
+    /// What is subtracted from each; none in the warm-up.
+    pub centers: Vec<f64>,
+    /// What each is divided by; none in the warm-up.
+    pub scales: Vec<f64>,
 }
 
 /// A feature.
@@ -377,7 +377,8 @@ impl SnapshotReport {
         let learner = &operator.model.learner;
         let age = Duration::from_millis(u64::try_from(now_ms.saturating_sub(about.written_ms)).unwrap_or(0));
         let counts = &operator.counts;
-        let target = operator.model.target;
+        let targets = &operator.model.targets;
+        let is_ready = !targets.is_empty();
         Self {
             group: about.group.clone(),
             generation: about.generation,
@@ -393,10 +394,10 @@ impl SnapshotReport {
             batches: learner.batches,
             records: learner.records,
             loss_nats: counts.loss_nats,
-            stage: if target.is_some() { "learning" } else { "warmup" },
+            stage: if is_ready { "learning" } else { "warmup" },
             labelled: operator.labelled.len(),
             labelled_full: {
-                let key = if target.is_some() { "learn.batch" } else { "learn.warmup" };
+                let key = if is_ready { "learn.batch" } else { "learn.warmup" };
                 let fact = about.config.iter().find(|fact| fact.key == key);
                 fact.and_then(|fact| fact.value.parse().ok())
             },
@@ -416,8 +417,8 @@ impl SnapshotReport {
                     .as_ref()
                     .map(|config| config.target.fields.iter().map(ToString::to_string).collect())
                     .unwrap_or_default(),
-                center: target.map(|target| target.center),
-                scale: target.map(|target| target.scale),
+                centers: targets.iter().map(|target| target.center).collect(),
+                scales: targets.iter().map(|target| target.scale).collect(),
             },
             features: features(&operator.model.features, config.as_ref()),
             weights: WeightsReport::new(learner, config.as_ref()),

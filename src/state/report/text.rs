@@ -3,7 +3,8 @@
 use std::{fmt, time::Duration};
 
 use super::{
-    FileReport, GroupReport, ImportReport, KeptSnapshot, LearnedReport, Place, ProgressReport, SnapshotReport,
+    FileReport, GroupReport, ImportReport, KeptSnapshot, LearnedReport, Place, ProgressReport,
+    SnapshotReport, TargetReport,
 };
 use crate::text::{age, counted, thousands};
 
@@ -166,19 +167,14 @@ impl SnapshotReport {
     }
 
     fn write_inputs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names =
-            if self.target.fields.is_empty() { "–".to_owned() } else { self.target.fields.join(", ") };
-        match (self.target.center, self.target.scale) {
-            (Some(center), Some(scale)) => {
-                line(
-                    f,
-                    "target",
-                    format_args!("{names}: center {}, scale {}", figure(center), figure(scale)),
-                )?;
-            }
-            _ => {
-                line(f, "target", format_args!("{names}: no center and scale before the warm-up has ended"))?
-            }
+        let TargetReport { fields, centers, scales } = &self.target;
+        if centers.is_empty() {
+            let names = if fields.is_empty() { "–".to_owned() } else { fields.join(", ") };
+            line(f, "target", format_args!("{names}: no center and scale before the warm-up has ended"))?;
+        }
+        for (nth, (center, scale)) in centers.iter().zip(scales).enumerate() {
+            let name = fields.get(nth).map_or("–", String::as_str);
+            line(f, "target", format_args!("{name}: center {}, scale {}", figure(*center), figure(*scale)))?;
         }
         let rows = self.features.iter().map(|feature| {
             let (kind, learned) = match &feature.learned {

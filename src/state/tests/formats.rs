@@ -31,7 +31,7 @@ fn golden() -> Snapshot {
         crate::model::saved::SavedFeature::Category(vec!["up".into(), "naïve".into()]),
         crate::model::saved::SavedFeature::Cycle,
     ];
-    operator.model.target = Some(Normaliser { center: -0.5, scale: 2.0 });
+    operator.model.targets = vec![Normaliser { center: -0.5, scale: 2.0 }];
     operator.epoch = 2;
     operator.positions =
         Positions::from([(0, Position::at(1_000)), (7, Position { offset: 1 << 40, row: 3 })]);

@@ -1,0 +1,280 @@
+//! The figures of one target, in closed form.
+
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::{
+    Realized,
+    exceed::{Bound, Exceed},
+    figures::split,
+    step::Step,
+};
+use crate::{
+    config::Config,
+    density::{Density, Level, Limited, Shortfall, Workspace},
+    model::normaliser::Normaliser,
+    record::Event,
+};
+
+/// Computes the figures of one target.
+pub(super) struct SingleFigures {
+    density: Arc<dyn Density>,
+    exceed: Vec<Exceed>,
+    quantiles: Vec<Level>,
+    shortfalls: Vec<Shortfall>,
+    limits: Vec<f64>,
+    limited: Limited,
+    /// Of a target that is rounded.
+    step: Option<Step>,
+    workspace: Workspace,
+}
+
+impl SingleFigures {
+    pub fn new(config: &Config, exceed: Vec<Exceed>, density: Arc<dyn Density>) -> Self {
+        let score = &config.score;
+        Self {
+            exceed,
+            quantiles: score.quantiles.iter().map(|&p| Level::from_p(p)).collect(),
+            shortfalls: score.shortfall.iter().map(|&p| Shortfall::beyond(&Level::from_p(p))).collect(),
+            limits: score.limit.clone(),
+            limited: Limited::default(),
+            step: config.target.step.map(Step),
+            workspace: density.workspace(),
+            density,
+        }
+    }
+
+    pub fn num_figures(&self) -> usize {
+        self.exceed.len() + self.quantiles.len() + self.shortfalls.len() + self.limits.len()
+    }
+
+    fn load(&mut self, params: &[f32]) -> Normaliser {
+        let (params, mut normalisers) = split(params, 1);
+        self.density.load(params, &mut self.workspace);
+        normalisers.next().expect("a row ends with center and scale")
+    }
+
+    pub fn evaluate(&mut self, params: &[f32], own_thresholds: &[f64], figures: &mut Vec<f64>) {
+        let target = self.load(params);
+        let Self { density, workspace, .. } = self;
+        for exceed in &self.exceed {
+            let threshold = match &exceed.bound {
+                Bound::Constant { threshold, .. } => *threshold,
+                Bound::OfEvent { nth, .. } => own_thresholds[*nth],
+                Bound::Together(bounds) => bounds.iter().fold(f64::NAN, |highest, &(_, t)| highest.max(t)),
+            };
+            let threshold = self.step.map_or(threshold, |step| step.end(threshold));
+            // A threshold that the event does not bring is NaN, and so is its probability.
+            figures.push(if threshold.is_nan() {
+                f64::NAN
+            } else {
+                density.log_sf(target.normalise(threshold), workspace).exp()
+            });
+        }
+        for level in &self.quantiles {
+            let quantile = target.restore(density.quantile(level, workspace));
+            figures.push(self.step.map_or(quantile, |step| step.round(quantile)));
+        }
+        // Of the target before it is rounded, which changes the mean by less than half a step; but no less than the quantile.
+        for shortfall in &self.shortfalls {
+            let mean = target.restore(shortfall.of(density.as_ref(), workspace));
+            let quantile = |ws| target.restore(density.quantile(shortfall.level(), ws));
+            figures.push(match self.step {
+                Some(step) if mean.is_finite() => mean.max(step.round(quantile(workspace))),
+                _ => mean,
+            });
+        }
+        for &limit in &self.limits {
+            let limited = self.limited.of(target.normalise(limit), density.as_ref(), workspace);
+            figures.push(target.restore(limited));
+        }
+    }
+
+    pub fn realize(&mut self, params: &[f32], event: &Event, targets: SmallVec<[f64; 1]>) -> Realized {
+        let normaliser = self.load(params);
+        let Self { density, workspace, .. } = self;
+        let y = normaliser.normalise(targets[0]);
+        if let Some(step) = self.step {
+            let half = 0.5 * step.0 / normaliser.scale;
+            let below = density.log_cdf(y - half, workspace).exp();
+            let log_mass = density.log_rounded(y, half, workspace);
+            let pit = (below + step.draw(event) * log_mass.exp()).min(1.0);
+            return Realized { targets, log_score: log_mass, pits: smallvec![pit] };
+        }
+        let log_score = density.log_density(&[y], workspace) - normaliser.scale.ln();
+        Realized { targets, log_score, pits: smallvec![density.log_cdf(y, workspace).exp()] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::score::figures::Figures;
+    use crate::{
+        config::FlowKind,
+        density::Nfn,
+        math::normal,
+        model::noise::Draws,
+        record::{Known, Target},
+    };
+
+    const FLOWS: [FlowKind; 3] = [FlowKind::Radial, FlowKind::Radial, FlowKind::Affine];
+
+    /// Figures with one threshold of the event's own, these quantiles, and the shortfall at 99 %.
+    fn figures(flows: &[FlowKind], quantiles: &[f64]) -> (Figures, Vec<f32>) {
+        figures_of(flows, quantiles, &[])
+    }
+
+    fn figures_of(flows: &[FlowKind], quantiles: &[f64], sets: &[&str]) -> (Figures, Vec<f32>) {
+        const CONFIG: &str = "kafka.brokers = 'b'\nkafka.group = 'g'\ninput.topic = 'i'\noutput.topic = 'o'\n\
+                              features.x = 'number'\ntarget.fields = ['y']\nscore.exceed = ['t']\nscore.shortfall = [0.99]";
+        let quantiles_set = format!("score.quantiles={quantiles:?}");
+        let sets: Vec<String> =
+            sets.iter().copied().chain([quantiles_set.as_str()]).map(String::from).collect();
+        let config = Config::from_parts(CONFIG, "test.toml", &sets, std::iter::empty()).unwrap();
+        let density = Arc::new(Nfn::new(flows, 1));
+        let mut params = density.initial(&[]);
+        params.extend([12.5, 30.0]); // center and scale of the target
+        (Figures::new(&config, density), params)
+    }
+
+    /// An event at this offset, with this target.
+    fn event(offset: i64, target: f64) -> Event {
+        Event {
+            partition: 0,
+            offset,
+            row: 0,
+            last: true,
+            timestamp_ms: None,
+            time_us: 0,
+            key: None,
+            features: [].into(),
+            carry: [].into(),
+            thresholds: [].into(),
+            target: Some(Target { values: [target].into(), known: Known::WithEvent }),
+        }
+    }
+
+    fn bent(mut params: Vec<f32>, seed: u64) -> Vec<f32> {
+        let mut draws = Draws::new(seed, 1, 0);
+        let num_density = params.len() - 2;
+        params[..num_density].iter_mut().for_each(|p| *p += draws.normal() as f32);
+        params
+    }
+
+    #[test]
+    fn the_probability_of_exceeding_a_quantile_is_one_minus_its_level_to_1e_9() {
+        let levels = [0.001, 0.01, 0.25, 0.5, 0.9, 0.99, 0.999, 0.9999];
+        let (mut figures, params) = figures(&FLOWS, &levels);
+        for seed in 0..50 {
+            let params = bent(params.clone(), seed);
+            let quantiles = figures.evaluate(&params, &[0.0])[1..=levels.len()].to_vec();
+            assert!(quantiles.is_sorted(), "quantiles cross: {quantiles:?}");
+            for (&quantile, p) in quantiles.iter().zip(levels) {
+                let exceed = figures.evaluate(&params, &[quantile])[0];
+                assert!((exceed - (1.0 - p)).abs() < 1e-9, "{p}: {exceed} at {quantile}");
+                let pit = figures.realize(&params, &event(0, quantile)).pits[0];
+                assert!((pit - p).abs() < 1e-9, "{p}: {pit}");
+            }
+        }
+    }
+
+    #[test]
+    fn figures_are_in_the_target_s_own_unit() {
+        let (mut figures, params) = figures(&[FlowKind::Affine], &[0.5, 0.9]);
+        let evaluated = figures.evaluate(&params, &[12.5]);
+        let z = normal::quantile(0.9);
+        // E[Z | Z > z] = φ(z) / P(Z > z).
+        let z99 = normal::quantile(0.99);
+        let shortfall = 12.5 + 30.0 * normal::log_pdf(z99).exp() / 0.01;
+        for (figure, expected) in evaluated.iter().zip([0.5, 12.5, 12.5 + 30.0 * z, shortfall]) {
+            assert!((figure - expected).abs() < 1e-6 * expected.abs(), "{evaluated:?}: {expected}");
+        }
+    }
+
+    #[test]
+    fn the_published_log_score_is_the_logarithm_of_a_density_that_integrates_to_one() {
+        let (mut figures, params) = figures(&FLOWS, &[]);
+        for seed in 0..5 {
+            let params = bent(params.clone(), seed);
+            let step = 0.05;
+            let grid = (-40_000..40_000).map(|i| 12.5 + step * f64::from(i));
+            let mass: f64 = grid.map(|y| step * figures.realize(&params, &event(0, y)).log_score.exp()).sum();
+            assert!((mass - 1.0).abs() < 1e-4, "seed {seed}: {mass}");
+        }
+    }
+
+    #[test]
+    fn the_limited_expected_value_is_that_of_what_is_cut_off_at_the_limit() {
+        let (mut figures, params) =
+            figures_of(&[FlowKind::Affine], &[], &["score.limit=[12.5, 1e6]", "score.shortfall=[]"]);
+        let evaluated = figures.evaluate(&params, &[0.0]);
+        // E[min(Z, 0)] = −φ(0).
+        let expected = 12.5 - 30.0 * normal::log_pdf(0.0).exp();
+        assert!(
+            (evaluated[1] - expected).abs() < 1e-8 && (evaluated[2] - 12.5).abs() < 1e-8,
+            "{evaluated:?}"
+        );
+    }
+
+    #[test]
+    fn a_shortfall_that_is_infinite_is_null() {
+        let (mut figures, mut params) = figures(&[FlowKind::Radial, FlowKind::Pareto], &[0.5]);
+        assert!(figures.evaluate(&params, &[0.0])[2].is_finite());
+        let upper_index = params.len() - 3;
+        params[upper_index] = 0.1; // a tail index a little above 1
+        let evaluated = figures.evaluate(&params, &[0.0]);
+        assert!(evaluated[2].is_nan() && evaluated[1].is_finite(), "{evaluated:?}");
+    }
+
+    #[test]
+    fn what_does_not_exist_is_null() {
+        let (mut figures, params) = figures(&FLOWS, &[0.5]);
+        assert!(figures.evaluate(&[], &[1.0]).iter().all(|f| f.is_nan()), "no distribution in the warm-up");
+        let without_threshold = figures.evaluate(&params, &[f64::NAN]);
+        assert!(without_threshold[0].is_nan() && without_threshold[1].is_finite());
+        let realized = figures.realize(&[], &event(0, 3.0));
+        assert!(realized.log_score.is_nan() && realized.pits[0].is_nan() && realized.targets[0] == 3.0);
+    }
+
+    #[test]
+    fn the_figures_of_a_rounded_target_are_those_of_whole_steps() {
+        let (mut figures, params) = figures_of(&FLOWS, &[0.1, 0.5, 0.99], &["target.step=5"]);
+        for seed in 0..5 {
+            let params = bent(params.clone(), seed);
+            let mut exceed = |t: f64| figures.evaluate(&params, &[t])[0];
+            // P(Y > t) does not count t, and so is one between two steps.
+            assert_eq!(exceed(15.0), exceed(19.9));
+            let at_20 = exceed(15.0) - exceed(20.0);
+            let mass = |figures: &mut Figures, y: f64| figures.realize(&params, &event(0, y)).log_score.exp();
+            assert!((mass(&mut figures, 20.0) - at_20).abs() < 1e-9, "{at_20}");
+            let total: f64 = (-8_000..8_000).map(|i| mass(&mut figures, 5.0 * f64::from(i))).sum();
+            assert!((total - 1.0).abs() < 1e-6, "{total}");
+            for (nth, p) in [0.1, 0.5, 0.99].into_iter().enumerate() {
+                let quantile = figures.evaluate(&params, &[0.0])[1 + nth];
+                assert_eq!(quantile % 5.0, 0.0);
+                // The least multiple of the step that is not exceeded by more than 1 − p.
+                let mut exceed = |t: f64| figures.evaluate(&params, &[t])[0];
+                assert!(
+                    exceed(quantile) <= 1.0 - p + 1e-12 && exceed(quantile - 5.0) > 1.0 - p,
+                    "{quantile}"
+                );
+            }
+            // The PIT lies anywhere between the distribution function below and at the target.
+            let median = figures.evaluate(&params, &[0.0])[2];
+            let mut cdf = |t: f64| 1.0 - figures.evaluate(&params, &[t])[0];
+            let (below, above) = (cdf(median - 5.0), cdf(median));
+            let mut pit = |offset| figures.realize(&params, &event(offset, median)).pits[0];
+            let pits: Vec<f64> = (0..2_000).map(&mut pit).collect();
+            let mean = pits.iter().sum::<f64>() / 2_000.0;
+            assert!(pits.iter().all(|pit| (below - 1e-12..=above + 1e-12).contains(pit)));
+            assert!(
+                (mean - 0.5 * (below + above)).abs() < 0.03 * (above - below),
+                "{mean} in {below} to {above}"
+            );
+        }
+    }
+}
