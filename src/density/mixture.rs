@@ -103,7 +103,7 @@ impl Mixture {
         total
     }
 
-    /// E[Y; Y > y]: of each part its mean's share and what lies beyond it.
+    /// The mean of Y where it exceeds y and 0 elsewhere: of each part its mean's share and what lies beyond it.
     pub fn mean_above(&self, y: f64) -> f64 {
         let parts = self.log_weights.iter().zip(&self.means).zip(&self.scales);
         parts

@@ -98,7 +98,7 @@ pub trait Density: Send + Sync {
         self.log_mass_grad(y - half, y + half, grad, ws)
     }
 
-    /// E[Y; Y > y], for d = 1, where there is a closed form.
+    /// The mean of Y where it exceeds y and 0 elsewhere, for d = 1, where there is a closed form.
     fn mean_above(&self, _y: f64, _ws: &mut Workspace) -> Option<f64> {
         None
     }
