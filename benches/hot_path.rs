@@ -15,6 +15,7 @@ use tailwater::{
         Scored,
         arrow::BatchBuilder,
         columns::Columns,
+        figures::Figures,
         row::{Provenance, RowSchema},
     },
 };
@@ -84,6 +85,38 @@ fn event(c: &mut Criterion) {
             take(&mut operator, next.next().expect("it cycles"), &mut actions)
         });
     });
+    group.finish();
+}
+
+/// The figures of one distribution, by what is asked for: a limit and several targets cost quadrature.
+fn figures(c: &mut Criterion) {
+    const CONFIG: &str = "kafka.brokers = 'b'\nkafka.group = 'g'\ninput.topic = 'i'\noutput.topic = 'o'\nfeatures.x = 'number'\n\
+                          target.fields = ['y']\nscore.exceed = [1.0, 2.0, 3.0]\nscore.shortfall = []";
+    let mut group = c.benchmark_group("figures");
+    group.throughput(Throughput::Elements(1));
+    for (name, sets) in [
+        ("three thresholds, four quantiles", vec![]),
+        ("and a shortfall", vec!["score.shortfall=[0.99]"]),
+        ("and a limit", vec!["score.limit=[2.0]"]),
+        ("the first of two targets", vec!["target.fields=['y', 'z']"]),
+    ] {
+        let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+        let config =
+            Config::from_parts(CONFIG, "bench.toml", &sets, std::iter::empty()).expect("it is right");
+        let density = density::build(&config.model, &config.target);
+        let mut figures = Figures::new(&config, density.clone());
+        let mut params = density.initial(&[]);
+        (0..density.dim()).for_each(|_| params.extend([0.0, 1.0]));
+        let mut nth = 0.0;
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                // Another distribution each time.
+                nth += 1e-4;
+                params[2] = nth;
+                figures.evaluate(black_box(&params), &[])
+            });
+        });
+    }
     group.finish();
 }
 
@@ -168,7 +201,7 @@ fn metrics(c: &mut Criterion) {
             metrics.latency_seconds.observe(black_box(0.012));
             metrics.observe_pit(black_box(0.4));
             for quantile in &metrics.quantiles {
-                quantile.observe(black_box(3.0), black_box(2.0));
+                quantile.observe(black_box(0.4), black_box(0.5));
             }
             for threshold in &metrics.exceed {
                 threshold.observe(black_box(0.2), black_box(true));
@@ -179,5 +212,5 @@ fn metrics(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, metrics, event, learn, encode);
+criterion_group!(benches, metrics, event, figures, learn, encode);
 criterion_main!(benches);
