@@ -1,7 +1,7 @@
 # Everything is built in the release profile: what is tested is what is shipped, and nothing is compiled twice.
 # scripts/setup.sh tells cargo where libtorch and the build cache are.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash lint docs bench soak statistics
+.PHONY: help setup demo test crash lint docs bench soak statistics published
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ EVENTS ?= 200000
 SEEDS ?= 1
 statistics: setup ## streams of known truth through the operator: how far off EVENTS (200000) of each leave it, for SEEDS (1)
 	cargo bench --profile release --bench statistics -- $(EVENTS) $(SEEDS)
+
+SPLITS ?= 5
+published: setup ## two small tables with published figures, learned in many passes over SPLITS (5) splits: some minutes
+	cargo bench --profile release --bench published -- $(SPLITS)
 
 MINUTES ?= 10
 soak: setup ## MINUTES (10) at full speed, and what memory does meanwhile
