@@ -48,9 +48,10 @@ fn kind() -> impl Strategy<Value = FlowKind> {
     prop::sample::select(KINDS.to_vec())
 }
 
-/// All but the generalised Pareto, whose density has a cusp: autograd and `tail::tests` look at its gradients.
+/// All but the generalised Pareto, whose density has a cusp, and the spline, whose slope bends at its knots: autograd and
+/// `tail::tests` look at their gradients.
 fn smooth_kind() -> impl Strategy<Value = FlowKind> {
-    kind().prop_filter("a cusp", |kind| *kind != FlowKind::Pareto)
+    kind().prop_filter("a cusp", |kind| ![FlowKind::Pareto, FlowKind::Spline].contains(kind))
 }
 
 fn vector(bound: f64, len: usize) -> impl Strategy<Value = Vec<f64>> {
