@@ -101,19 +101,8 @@ fn run(table: &str, key: &str, noise: &str, seed: u64, passes: usize) -> f64 {
 fn event(line: &str) -> Event {
     let mut values: Vec<f64> = line.split(',').map(|value| value.parse().unwrap()).collect();
     let target = values.pop().unwrap();
-    Event {
-        partition: 0,
-        offset: 0,
-        row: 0,
-        last: true,
-        timestamp_ms: None,
-        time_us: 0,
-        key: None,
-        features: values.into_iter().map(Cell::Number).collect(),
-        carry: [].into(),
-        thresholds: [].into(),
-        target: Some(Target { values: [target].into(), known: Known::WithEvent }),
-    }
+    let target = Target { values: [target].into(), known: Known::WithEvent };
+    Event::bare(values.into_iter().map(Cell::Number).collect(), Some(target))
 }
 
 /// Fisher and Yates's.

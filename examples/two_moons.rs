@@ -76,23 +76,11 @@ fn draw(nth: usize) -> (Event, f64) {
     let [a, b] = arc(is_lower, t);
     let place = [a + WIDTH * draws.normal(), b + WIDTH * draws.normal()];
     let target = Target { values: turned(place, angle).into(), known: Known::WithEvent };
-    (event(angle, Some(target), nth), angle)
+    (event(angle, Some(target)), angle)
 }
 
-fn event(angle: f64, target: Option<Target>, nth: usize) -> Event {
-    Event {
-        partition: 0,
-        offset: nth as i64,
-        row: 0,
-        last: true,
-        timestamp_ms: None,
-        time_us: nth as i64,
-        key: None,
-        features: [Cell::Number(angle.cos()), Cell::Number(angle.sin())].into(),
-        carry: [].into(),
-        thresholds: [].into(),
-        target,
-    }
+fn event(angle: f64, target: Option<Target>) -> Event {
+    Event::bare([Cell::Number(angle.cos()), Cell::Number(angle.sin())].into(), target)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -107,7 +95,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // log p(y | angle) as the model has it, in the targets' own units.
     let mut log_density = |model: &mut Model, angle: f64, points: &[[f64; 2]]| -> Vec<f64> {
-        let params = model.distribution(&event(angle, None, 0));
+        let params = model.distribution(&event(angle, None));
         let (own, normalisers) = params.split_at(params.len() - 4);
         density.load(own, &mut workspace);
         let n: Vec<f64> = normalisers.iter().map(|&n| f64::from(n)).collect();

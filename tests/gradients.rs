@@ -9,16 +9,6 @@ use tailwater::{
 };
 use tch::{Kind, Tensor};
 
-const KINDS: [FlowKind; 7] = [
-    FlowKind::Affine,
-    FlowKind::Planar,
-    FlowKind::Radial,
-    FlowKind::Spline,
-    FlowKind::Pareto,
-    FlowKind::Lambert,
-    FlowKind::Tail,
-];
-
 /// The oracle's rounding, not the flows': it divides by ‖w‖², and forms determinants down to 1e-3 by differences of
 /// numbers up to 100.
 const TOLERANCE: f64 = 1e-7;
@@ -212,7 +202,7 @@ fn vector(bound: f64, len: usize) -> impl Strategy<Value = Vec<f64>> {
 }
 
 fn kind() -> impl Strategy<Value = FlowKind> {
-    prop::sample::select(KINDS.to_vec())
+    prop::sample::select(FlowKind::ALL.to_vec())
 }
 
 proptest! {

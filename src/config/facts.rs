@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Config, kind,
     reference::{SectionInfo, sections},
-    section::{Presence, Section},
+    section::{Key, Presence, Section},
     tree::{Node, Value},
 };
 
@@ -155,13 +155,18 @@ impl Config {
     }
 }
 
-/// A key's default where it has one, as it is written in TOML.
-fn default_of(key: &str) -> Option<String> {
-    let known = |section: SectionInfo| {
+/// A key of a section as this version knows it.
+fn known(key: &str) -> Option<Key> {
+    let in_section = |section: SectionInfo| {
         let name = key.strip_prefix(section.name)?.strip_prefix('.')?;
         section.keys.into_iter().find(|key| key.name == name)
     };
-    match sections().into_iter().find_map(known)?.presence {
+    sections().into_iter().find_map(in_section)
+}
+
+/// A key's default where it has one, as it is written in TOML.
+fn default_of(key: &str) -> Option<String> {
+    match known(key)?.presence {
         Presence::Default(toml) => Some(toml.to_owned()),
         _ => None,
     }
@@ -172,9 +177,5 @@ fn change_of(key: &str) -> Change {
     if key.strip_prefix(FEATURES).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
         return Change::NewModel;
     }
-    let known = |section: SectionInfo| {
-        let name = key.strip_prefix(section.name)?.strip_prefix('.')?;
-        section.keys.into_iter().find(|key| key.name == name)
-    };
-    sections().into_iter().find_map(known).map_or(Change::Noted, |key| key.change)
+    known(key).map_or(Change::Noted, |key| key.change)
 }

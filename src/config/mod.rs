@@ -25,9 +25,9 @@ pub use facts::{Change, Difference, Fact};
 pub use reference::reference;
 pub use sections::{Admin, Delivery, Input, Kafka, Learn, Model, Output, Score, State, Target};
 pub use types::{
-    Activation, Feature, FeatureKind, FieldPath, FlowKind, Guarantee, InputFormat, ModelKind, Noise,
-    NotAStart, OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Support, Threshold, ThresholdValue,
-    TimeField, TimeUnit, Transform,
+    Activation, Feature, FeatureKind, FieldPath, FlowKind, Guarantee, InputFormat, MAX_TARGETS, ModelKind,
+    Noise, NotAStart, OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Support, Threshold,
+    ThresholdValue, TimeField, TimeUnit, Transform,
 };
 
 use error::Errors;

@@ -12,8 +12,8 @@ use super::{
         Section, TableReader, section,
     },
     types::{
-        Activation, FieldPath, FlowKind, Guarantee, InputFormat, ModelKind, Noise, OnMismatch, OptimizerKind,
-        OutputFormat, Secret, Start, Support, Threshold, TimeField,
+        Activation, FieldPath, FlowKind, Guarantee, InputFormat, MAX_TARGETS, ModelKind, Noise, OnMismatch,
+        OptimizerKind, OutputFormat, Secret, Start, Support, Threshold, TimeField,
     },
 };
 
@@ -56,7 +56,7 @@ section! {
     Target "target" {
         /// The field of the target, a number; of several fields the joint density is learned, and their columns carry the field's name
         /// and two underscores in front.
-        fields: Vec<FieldPath> = Required("[\"arr_delay\"]"), kind::list("fields", 1..=8, kind::field()), NewModel;
+        fields: Vec<FieldPath> = Required("[\"arr_delay\"]"), kind::list("fields", 1..=MAX_TARGETS, kind::field()), NewModel;
         /// The field of the time at which the target becomes known, as input.time is written: it is held back until
         /// stream time has passed it. Without it, the target is known with its event.
         time: Option<TimeField> = Optional("\"arrived_at\""), kind::time_field().or_nothing(), Noted;
@@ -111,15 +111,15 @@ const KINDS: &[(&str, ModelKind)] = &[
     (ModelKind::Kmn.name(), ModelKind::Kmn),
 ];
 
-const FLOWS: &[(&str, FlowKind)] = &[
-    (FlowKind::Affine.name(), FlowKind::Affine),
-    (FlowKind::Planar.name(), FlowKind::Planar),
-    (FlowKind::Radial.name(), FlowKind::Radial),
-    (FlowKind::Spline.name(), FlowKind::Spline),
-    (FlowKind::Tail.name(), FlowKind::Tail),
-    (FlowKind::Lambert.name(), FlowKind::Lambert),
-    (FlowKind::Pareto.name(), FlowKind::Pareto),
-];
+const FLOWS: &[(&str, FlowKind)] = &{
+    let mut named = [("", FlowKind::Affine); FlowKind::ALL.len()];
+    let mut nth = 0;
+    while nth < named.len() {
+        named[nth] = (FlowKind::ALL[nth].name(), FlowKind::ALL[nth]);
+        nth += 1;
+    }
+    named
+};
 
 const ACTIVATIONS: &[(&str, Activation)] = &[
     ("tanh", Activation::Tanh),

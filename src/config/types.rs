@@ -173,6 +173,9 @@ impl ModelKind {
     }
 }
 
+/// A target has at most so many fields.
+pub const MAX_TARGETS: usize = 8;
+
 /// Which values a target can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
@@ -202,6 +205,10 @@ pub enum FlowKind {
 }
 
 impl FlowKind {
+    /// Every kind, in the order of the reference.
+    pub const ALL: [Self; 7] =
+        [Self::Affine, Self::Planar, Self::Radial, Self::Spline, Self::Tail, Self::Lambert, Self::Pareto];
+
     /// As it is written in a config.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -1,6 +1,6 @@
 //! Figures of several targets at once, by quasi-Monte Carlo.
 
-use super::{Density, Side, Workspace};
+use super::{Density, Side, Workspace, shortfall::MAX_INDEX};
 use crate::{math::normal, model::noise::Draws};
 
 /// Points of each part of the sample.
@@ -9,17 +9,15 @@ const NUM_POINTS: usize = 1024;
 const WIDE: f64 = 3.0;
 /// How much wider than the base the last part is along all axes: so that there are points where several targets are extreme.
 const WIDE_TOGETHER: f64 = 2.0;
-/// From this tail index on no shortfall is given.
-const MAX_INDEX: f64 = 0.9;
 
 /// A fixed sample of the standard normal base, weighted, whose images under a density tell of it what has no closed form for
 /// d ≥ 2: marginal distributions and quantiles, and the probability that several targets exceed their thresholds together.
 ///
 /// The sample has 2 + d parts of 1,024 points: one is standard normal, d are three times as wide along one axis, one is twice as
-/// wide along all. A part is
-/// spread evenly along its own axis and by an additive recurrence along the others (Roberts 2018, "The unreasonable
-/// effectiveness of quasirandom sequences"), under a seeded shift, and a point's weight is the base's density over that of the parts together (deterministic mixture weights, Owen & Zhou
-/// 2000). No weight is above 2 + d times the mean one, and tails are sampled to nine standard deviations.
+/// wide along all. A part is spread evenly along its own axis and by an additive recurrence along the others (Roberts 2018, "The
+/// unreasonable effectiveness of quasirandom sequences"), under a seeded shift, and a point's weight is the base's density over
+/// that of the parts together (deterministic mixture weights, Owen & Zhou 2000). No weight is above 2 + d times the mean one, and
+/// tails are sampled to nine standard deviations.
 ///
 /// Relative errors for d = 2, the largest over 16 seeds, as the tests print them: P(Y > t) of one target 1 % at 1e-2 and 3 % at 1e-3
 /// and 1e-4; its quantiles 1 % and its shortfall 0.2 % of their distance from the lower quartile; of both targets together 3 to

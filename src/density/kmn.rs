@@ -1,6 +1,9 @@
 //! The kernel mixture network (Ambrogioni et al. 2017): the net gives the weights of kernels whose places are fixed.
 
-use super::{Density, Level, Role, Side, Workspace, mdn::MIN_SCALE, mixture::Mixture};
+use super::{
+    Role,
+    mixture::{Family, MIN_SCALE, Mixture},
+};
 use crate::{
     math::scalar::{sigmoid, softplus, softplus_inverse},
     model::normaliser::Normaliser,
@@ -20,22 +23,6 @@ const ROUNDS: usize = 50;
 /// from the warm-up by k-means and never learned; the two scales, the same for every event, each 0.001 + softplus(raw).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kmn;
-
-impl Kmn {
-    fn collect(mixture: &Mixture, params: &[f64], grad: &mut [f64]) {
-        grad[..PARTS].copy_from_slice(&mixture.by_logit);
-        grad[PARTS..].fill(0.0);
-        let by_scale = &mut grad[PARTS + CENTERS..];
-        for parts in mixture.by_scale.chunks_exact(SCALES) {
-            for (sum, part) in by_scale.iter_mut().zip(parts) {
-                *sum += part;
-            }
-        }
-        for (grad, raw) in by_scale.iter_mut().zip(&params[PARTS + CENTERS..]) {
-            *grad *= sigmoid(*raw);
-        }
-    }
-}
 
 /// The means of k-means clusters, ascending: Lloyd's algorithm from the quantiles on.
 fn centers(targets: &[f64]) -> Vec<f64> {
@@ -61,9 +48,9 @@ fn centers(targets: &[f64]) -> Vec<f64> {
     centers
 }
 
-impl Density for Kmn {
-    fn dim(&self) -> usize {
-        1
+impl Family for Kmn {
+    fn num_parts(&self) -> usize {
+        PARTS
     }
 
     fn num_params(&self) -> usize {
@@ -86,12 +73,7 @@ impl Density for Kmn {
         (0..self.num_params()).map(role).collect()
     }
 
-    fn workspace(&self) -> Workspace {
-        Workspace::mixture(self.num_params(), PARTS)
-    }
-
-    fn load(&self, params: &[f32], ws: &mut Workspace) {
-        let (raw, mixture) = ws.load_mixture(params);
+    fn read(&self, raw: &[f64], mixture: &mut Mixture) {
         mixture.set_weights(raw[..PARTS].iter().copied());
         let scales: [f64; SCALES] = std::array::from_fn(|i| MIN_SCALE + softplus(raw[PARTS + CENTERS + i]));
         for part in 0..PARTS {
@@ -100,50 +82,18 @@ impl Density for Kmn {
         }
     }
 
-    fn log_density(&self, y: &[f64], ws: &mut Workspace) -> f64 {
-        ws.as_mixture().1.log_density(y[0])
-    }
-
-    fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64 {
-        let (raw, mixture) = ws.as_mixture();
-        let log_density = mixture.log_density_grad(y[0]);
-        Self::collect(mixture, raw, grad);
-        log_density
-    }
-
-    fn log_cdf(&self, y: f64, ws: &mut Workspace) -> f64 {
-        ws.as_mixture().1.log_cdf(y)
-    }
-
-    fn log_sf(&self, y: f64, ws: &mut Workspace) -> f64 {
-        ws.as_mixture().1.log_sf(y)
-    }
-
-    fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64 {
-        ws.as_mixture().1.log_mass(low, high)
-    }
-
-    fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64 {
-        let (raw, mixture) = ws.as_mixture();
-        let log_mass = mixture.log_mass_grad(low, high);
-        Self::collect(mixture, raw, grad);
-        log_mass
-    }
-
-    fn mean_above(&self, y: f64, ws: &mut Workspace) -> Option<f64> {
-        Some(ws.as_mixture().1.mean_above(y))
-    }
-
-    fn tail_index(&self, _axis: usize, _side: Side, _ws: &Workspace) -> f64 {
-        0.0
-    }
-
-    fn to_data(&self, z: &[f64], y: &mut [f64], ws: &mut Workspace) {
-        y[0] = self.quantile(&Level::from_z(z[0]), ws);
-    }
-
-    fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {
-        ws.as_mixture().1.quantile(level)
+    fn collect(&self, mixture: &Mixture, params: &[f64], grad: &mut [f64]) {
+        grad[..PARTS].copy_from_slice(&mixture.by_logit);
+        grad[PARTS..].fill(0.0);
+        let by_scale = &mut grad[PARTS + CENTERS..];
+        for parts in mixture.by_scale.chunks_exact(SCALES) {
+            for (sum, part) in by_scale.iter_mut().zip(parts) {
+                *sum += part;
+            }
+        }
+        for (grad, raw) in by_scale.iter_mut().zip(&params[PARTS + CENTERS..]) {
+            *grad *= sigmoid(*raw);
+        }
     }
 }
 

@@ -1,14 +1,12 @@
 //! The limited expected value, for any density.
 
-use super::{Density, Side, Workspace};
+use super::{Density, Side, Workspace, shortfall::MAX_INDEX};
 use crate::math::{normal, quadrature::gauss_legendre};
 
 /// The points of Gauss–Legendre's rule on each panel.
 const NUM_POINTS: usize = 8;
 /// The length of a panel at most, in standard deviations of the base.
 const PANEL: f64 = 0.25;
-/// From this lower tail index on no number is given: the mean of what is below is infinite from 1 on.
-const MAX_INDEX: f64 = 0.9;
 
 /// E[min(Y, limit)], d = 1: what is paid of a loss in the mean where no more than the limit is.
 ///

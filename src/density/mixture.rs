@@ -1,7 +1,116 @@
 //! Mixtures of Gaussians in one dimension: what the mixture density network and the kernel mixture network have in common.
 
-use super::Level;
+use super::{Density, Level, Role, Side, Workspace};
 use crate::math::normal;
+
+/// The least standard deviation, in normalised units: the likelihood of repeated values would have no bound.
+pub(super) const MIN_SCALE: f64 = 1e-3;
+
+/// What a row of parameters says of a mixture: all that a density of this kind is.
+pub(super) trait Family: Send + Sync {
+    /// How many Gaussians there are.
+    fn num_parts(&self) -> usize;
+
+    /// As [`Density::num_params`].
+    fn num_params(&self) -> usize;
+
+    /// As [`Density::initial`].
+    fn initial(&self, targets: &[f64]) -> Vec<f32>;
+
+    /// As [`Density::roles`].
+    fn roles(&self) -> Vec<Role>;
+
+    /// Sets the weights, means and scales that a row says.
+    fn read(&self, raw: &[f64], mixture: &mut Mixture);
+
+    /// Writes the gradient with respect to the row, from that which the mixture holds.
+    fn collect(&self, mixture: &Mixture, raw: &[f64], grad: &mut [f64]);
+}
+
+impl<F: Family> Density for F {
+    fn dim(&self) -> usize {
+        1
+    }
+
+    fn num_params(&self) -> usize {
+        Family::num_params(self)
+    }
+
+    fn initial(&self, targets: &[f64]) -> Vec<f32> {
+        Family::initial(self, targets)
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        Family::roles(self)
+    }
+
+    fn workspace(&self) -> Workspace {
+        Workspace::Mixture {
+            raw: vec![0.0; Family::num_params(self)],
+            mixture: Mixture::new(self.num_parts()),
+        }
+    }
+
+    fn load(&self, params: &[f32], ws: &mut Workspace) {
+        let (raw, mixture) = parts(ws);
+        for (slot, &param) in raw.iter_mut().zip(params) {
+            *slot = f64::from(param);
+        }
+        self.read(raw, mixture);
+    }
+
+    fn log_density(&self, y: &[f64], ws: &mut Workspace) -> f64 {
+        parts(ws).1.log_density(y[0])
+    }
+
+    fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64 {
+        let (raw, mixture) = parts(ws);
+        let log_density = mixture.log_density_grad(y[0]);
+        self.collect(mixture, raw, grad);
+        log_density
+    }
+
+    fn log_cdf(&self, y: f64, ws: &mut Workspace) -> f64 {
+        parts(ws).1.log_cdf(y)
+    }
+
+    fn log_sf(&self, y: f64, ws: &mut Workspace) -> f64 {
+        parts(ws).1.log_sf(y)
+    }
+
+    fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64 {
+        parts(ws).1.log_mass(low, high)
+    }
+
+    fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64 {
+        let (raw, mixture) = parts(ws);
+        let log_mass = mixture.log_mass_grad(low, high);
+        self.collect(mixture, raw, grad);
+        log_mass
+    }
+
+    fn mean_above(&self, y: f64, ws: &mut Workspace) -> Option<f64> {
+        Some(parts(ws).1.mean_above(y))
+    }
+
+    fn tail_index(&self, _axis: usize, _side: Side, _ws: &Workspace) -> f64 {
+        0.0
+    }
+
+    fn to_data(&self, z: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        y[0] = self.quantile(&Level::from_z(z[0]), ws);
+    }
+
+    fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {
+        parts(ws).1.quantile(level)
+    }
+}
+
+/// The row and the mixture.
+fn parts(ws: &mut Workspace) -> (&mut [f64], &mut Mixture) {
+    let Workspace::Mixture { raw, mixture } = ws else { unreachable!("a mixture made the workspace") };
+    (raw, mixture)
+}
 
 /// The parts of a mixture, with room for what is computed of them.
 #[derive(Debug, Clone)]

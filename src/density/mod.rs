@@ -31,9 +31,6 @@ use crate::{
 pub use flow::Side;
 use mixture::Mixture;
 
-/// A target has at most so many fields.
-pub const MAX_DIM: usize = 8;
-
 /// A family of distributions over d-vectors, one for each row of parameters.
 ///
 /// A row is taken with [`Density::load`] into a workspace that the density made; the other calls then answer for that
@@ -150,27 +147,6 @@ pub enum Workspace {
         /// What it says.
         mixture: Mixture,
     },
-}
-
-impl Workspace {
-    fn mixture(num_params: usize, num_parts: usize) -> Self {
-        Self::Mixture { raw: vec![0.0; num_params], mixture: Mixture::new(num_parts) }
-    }
-
-    /// The row and the mixture.
-    fn as_mixture(&mut self) -> (&[f64], &mut Mixture) {
-        let Self::Mixture { raw, mixture } = self else { unreachable!("a mixture made the workspace") };
-        (raw, mixture)
-    }
-
-    /// The same, with another row.
-    fn load_mixture(&mut self, params: &[f32]) -> (&[f64], &mut Mixture) {
-        let Self::Mixture { raw, mixture } = self else { unreachable!("a mixture made the workspace") };
-        for (slot, &param) in raw.iter_mut().zip(params) {
-            *slot = f64::from(param);
-        }
-        (raw, mixture)
-    }
 }
 
 #[cfg(test)]

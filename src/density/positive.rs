@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Density, Level, MAX_DIM, Role, Side, Workspace};
-use crate::math::scalar::{log_1m_exp, softplus};
+use super::{Density, Level, Role, Side, Workspace};
+use crate::{
+    config::MAX_TARGETS,
+    math::scalar::{log_1m_exp, softplus},
+};
 
 /// Y = softplus(X) = log(1 + eˣ), axis by axis, for an X of another density: all mass lies above 0, and as the slope tends to 1,
 /// the tail of Y is that of X, index and all. (A logarithm of the target would make a power tail of an exponential one.)
@@ -29,7 +32,7 @@ fn image(x: f64) -> f64 {
 }
 
 /// Writes the preimages of `y`; returns log |det ∂x/∂y|.
-fn preimages<'a>(y: &[f64], x: &'a mut [f64; MAX_DIM]) -> (&'a [f64], f64) {
+fn preimages<'a>(y: &[f64], x: &'a mut [f64; MAX_TARGETS]) -> (&'a [f64], f64) {
     let mut log_det = 0.0;
     for (x, &y) in x.iter_mut().zip(y) {
         *x = preimage(y);
@@ -74,7 +77,7 @@ impl Density for Positive {
         if !self.is_possible(y) {
             return f64::NEG_INFINITY;
         }
-        let mut x = [0.0; MAX_DIM];
+        let mut x = [0.0; MAX_TARGETS];
         let (x, log_det) = preimages(y, &mut x);
         self.0.log_density(x, ws) + log_det
     }
@@ -84,7 +87,7 @@ impl Density for Positive {
             grad.fill(0.0);
             return f64::NEG_INFINITY;
         }
-        let mut x = [0.0; MAX_DIM];
+        let mut x = [0.0; MAX_TARGETS];
         let (x, log_det) = preimages(y, &mut x);
         self.0.log_density_grad(x, grad, ws) + log_det
     }

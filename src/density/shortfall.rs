@@ -11,7 +11,7 @@ const NUM_NEAR_POINTS: usize = 40;
 const NEAR: f64 = 32.0;
 /// From this tail index on no number is given: the flows before the tail shift it, and what the quadrature misses for that
 /// grows from 1e-3 here, with the radial layers that are usual, to everything at 1.
-const MAX_INDEX: f64 = 0.9;
+pub(super) const MAX_INDEX: f64 = 0.9;
 /// Beyond this s quantiles are extrapolated by the tail index: the largest of them would be beyond what a tail gives.
 const DEEPEST: f64 = 280.0;
 

@@ -4,16 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-const KINDS: [FlowKind; 7] = [
-    FlowKind::Affine,
-    FlowKind::Planar,
-    FlowKind::Radial,
-    FlowKind::Spline,
-    FlowKind::Pareto,
-    FlowKind::Lambert,
-    FlowKind::Tail,
-];
-
 fn prepare(layer: &Layer, raw: &[f64]) -> Vec<f64> {
     let mut prepared = vec![0.0; layer.num_prepared()];
     layer.prepare(&raw[..layer.num_params()], &mut prepared);
@@ -45,7 +35,7 @@ fn determinant(m: &[Vec<f64>]) -> f64 {
 }
 
 fn kind() -> impl Strategy<Value = FlowKind> {
-    prop::sample::select(KINDS.to_vec())
+    prop::sample::select(FlowKind::ALL.to_vec())
 }
 
 /// All but the generalised Pareto, whose density has a cusp, and the spline, whose slope bends at its knots: autograd and

@@ -197,19 +197,7 @@ mod tests {
     }
 
     fn event(features: Vec<Cell>) -> Event {
-        Event {
-            partition: 0,
-            offset: 0,
-            row: 0,
-            last: true,
-            timestamp_ms: None,
-            time_us: 0,
-            key: None,
-            features: features.into(),
-            carry: [].into(),
-            thresholds: [].into(),
-            target: None,
-        }
+        Event::bare(features.into(), None)
     }
 
     fn mixed() -> Inputs {

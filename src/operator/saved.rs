@@ -129,18 +129,7 @@ impl Labelled {
 
     /// An event that can be learned from; it was published long ago, so nothing else of it matters.
     pub(super) fn into_event(self) -> Rc<Event> {
-        Rc::new(Event {
-            partition: 0,
-            offset: 0,
-            row: 0,
-            last: true,
-            timestamp_ms: None,
-            time_us: 0,
-            key: None,
-            features: self.features.into(),
-            carry: [].into(),
-            thresholds: [].into(),
-            target: Some(Target { values: self.target.into(), known: Known::WithEvent }),
-        })
+        let target = Target { values: self.target.into(), known: Known::WithEvent };
+        Rc::new(Event::bare(self.features.into(), Some(target)))
     }
 }

@@ -41,6 +41,26 @@ pub struct Event {
     pub target: Option<Target>,
 }
 
+impl Event {
+    /// What a model learns from or scores, of no stream: the first of partition 0, without a key, carried fields or thresholds.
+    #[must_use]
+    pub fn bare(features: Box<[Cell]>, target: Option<Target>) -> Self {
+        Self {
+            partition: 0,
+            offset: 0,
+            row: 0,
+            last: true,
+            timestamp_ms: None,
+            time_us: 0,
+            key: None,
+            features,
+            carry: [].into(),
+            thresholds: [].into(),
+            target,
+        }
+    }
+}
+
 /// The target of an event and when it becomes known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {

@@ -62,7 +62,7 @@ impl SingleFigures {
             let threshold = match &exceed.bound {
                 Bound::Constant { threshold, .. } => *threshold,
                 Bound::OfEvent { nth, .. } => own_thresholds[*nth],
-                Bound::Together(bounds) => bounds.iter().fold(f64::NAN, |highest, &(_, t)| highest.max(t)),
+                Bound::Together(_) => f64::NAN, // of several targets alone
             };
             let threshold = self.step.map_or(threshold, |step| step.end(threshold));
             // A threshold that the event does not bring is NaN, and so is its probability.
@@ -143,19 +143,8 @@ mod tests {
 
     /// An event at this offset, with this target.
     fn event(offset: i64, target: f64) -> Event {
-        Event {
-            partition: 0,
-            offset,
-            row: 0,
-            last: true,
-            timestamp_ms: None,
-            time_us: 0,
-            key: None,
-            features: [].into(),
-            carry: [].into(),
-            thresholds: [].into(),
-            target: Some(Target { values: [target].into(), known: Known::WithEvent }),
-        }
+        let target = Target { values: [target].into(), known: Known::WithEvent };
+        Event { offset, ..Event::bare([].into(), Some(target)) }
     }
 
     fn bent(mut params: Vec<f32>, seed: u64) -> Vec<f32> {

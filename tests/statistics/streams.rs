@@ -190,9 +190,7 @@ impl Noise {
             Self::Mixture => {
                 0.5 * (normal::cdf((-APART - z) / WIDTHS[0]) + normal::cdf((APART - z) / WIDTHS[1]))
             }
-            Self::Lomax(power) => {
-                (z.max(0.0) / f64::from(power)).ln_1p().mul_add(-f64::from(power), 0.0).exp()
-            }
+            Self::Lomax(power) => (-f64::from(power) * (z.max(0.0) / f64::from(power)).ln_1p()).exp(),
         }
     }
 

@@ -80,18 +80,12 @@ pub fn run(stream: Stream, seed: u64, sets: &[&str], num_events: usize, num_last
         let x: [f64; NUM_FEATURES] = std::array::from_fn(|_| 2.0 * draws.uniform() - 1.0);
         let truth = stream.given(x);
         let target = truth.draw(&mut draws);
+        let known = Target { values: [target].into(), known: Known::WithEvent };
         operator.push(Input::Record(Record::Event(Event {
-            partition: 0,
             offset: offset as i64,
-            row: 0,
-            last: true,
-            timestamp_ms: None,
             time_us: offset as i64,
-            key: None,
-            features: x.map(Cell::Number).into(),
-            carry: [].into(),
             thresholds: quantiles.map(|q| truth.place(q)).into(),
-            target: Some(Target { values: [target].into(), known: Known::WithEvent }),
+            ..Event::bare(x.map(Cell::Number).into(), Some(known))
         })));
         while operator.take(&mut actions).is_some() {}
         let Some(Action::Score(scored)) = actions.first() else { panic!("nothing was scored") };

@@ -1,15 +1,12 @@
 //! Lambert W × Gaussian tails.
 
-use super::{Derivatives, Shape};
+use super::{Derivatives, FAR, Shape};
 use crate::math::scalar::{lambert_w, lambert_w_of_exp};
 
 /// w = u exp(ξ u² / 2), so that u = w exp(−W/2) with Lambert's W = W(ξ w²) (Goerg 2015, "The Lambert way to Gaussianize
 /// heavy-tailed data", section 2). With ξ = 0 it is the identity, and the tail stays Gaussian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lambert;
-
-/// Further out w² would overflow.
-const FAR: f64 = 1e100;
 
 /// W(ξ w²).
 fn lambert(w: f64, index: f64) -> f64 {

@@ -22,6 +22,8 @@ use crate::math::scalar::sigmoid;
 pub const MAX_INDEX: f64 = 2.0;
 /// No quantile is further than this many scales from the location: beyond it numbers end, and a published figure has to be one.
 const MAX_DISTANCE: f64 = 1e140;
+/// Further out than this many scales a square would soon overflow.
+const FAR: f64 = 1e100;
 /// The index that learning starts from: so light that a Gaussian stream hardly notices, and not so light that its gradient
 /// vanishes.
 const INITIAL_INDEX: f64 = 0.1;

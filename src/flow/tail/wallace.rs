@@ -1,6 +1,6 @@
 //! Student-t tails, by a transform that is all but exact for them.
 
-use super::{Derivatives, Shape};
+use super::{Derivatives, FAR, Shape};
 use crate::math::scalar::softplus;
 
 /// ξ w² = exp(ξ u²) − 1, so that u² = log(1 + ξ w²) / ξ: what makes Student's t with 1/ξ degrees of freedom nearly normal (Wallace
@@ -12,8 +12,6 @@ use crate::math::scalar::softplus;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wallace;
 
-/// Further out w² would overflow.
-const FAR: f64 = 1e100;
 /// Below this, differences of logarithms are taken from their series.
 const SMALL: f64 = 1e-2;
 
