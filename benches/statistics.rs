@@ -6,6 +6,10 @@
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
+#[path = "../tests/statistics/flights.rs"]
+mod flights;
+#[path = "../tests/statistics/pit.rs"]
+mod pit;
 #[path = "../tests/statistics/streams.rs"]
 mod streams;
 #[path = "../tests/statistics/suite.rs"]
@@ -14,13 +18,45 @@ mod suite;
 use streams::STREAMS;
 use suite::{CONTENDERS, run};
 
+/// What the command line asks for.
+struct Wanted {
+    num_events: usize,
+    num_seeds: u64,
+    models: Vec<String>,
+    keys: Vec<String>,
+}
+
+impl Wanted {
+    fn from_arguments() -> Self {
+        let arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+        let (keys, words): (Vec<_>, Vec<_>) = arguments.partition(|argument| argument.contains('='));
+        let (counts, models): (Vec<_>, Vec<_>) =
+            words.into_iter().partition(|word| word.chars().all(|c| c.is_ascii_digit()));
+        let count = |nth: usize, default| counts.get(nth).map_or(default, |text| text.parse().unwrap());
+        Self { num_events: count(0, 200_000), num_seeds: count(1, 1) as u64, models, keys }
+    }
+
+    /// Every model and seed, with the keys that make them.
+    fn runs(&self) -> impl Iterator<Item = (&'static str, u64, Vec<String>)> {
+        let wanted = |name: &str| self.models.is_empty() || self.models.iter().any(|model| model == name);
+        let contenders = CONTENDERS.into_iter().filter(move |(name, _)| wanted(name));
+        contenders.flat_map(move |(name, key)| {
+            (1..=self.num_seeds).map(move |seed| {
+                let made = [key.to_owned(), format!("model.seed={seed}")];
+                (name, seed, made.into_iter().chain(self.keys.iter().cloned()).collect())
+            })
+        })
+    }
+}
+
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    let (sets, words): (Vec<_>, Vec<_>) = arguments.iter().partition(|argument| argument.contains('='));
-    let (counts, wanted): (Vec<_>, Vec<_>) =
-        words.into_iter().partition(|word| word.chars().all(|c| c.is_ascii_digit()));
-    let count = |nth: usize, default: usize| counts.get(nth).map_or(default, |text| text.parse().unwrap());
-    let (num_events, num_seeds) = (count(0, 200_000), count(1, 1));
+    let wanted = Wanted::from_arguments();
+    streams(&wanted);
+    flights(&wanted);
+}
+
+fn streams(wanted: &Wanted) {
+    let num_events = wanted.num_events;
     println!(
         "{num_events} events, judged over the last quarter. regret: nats behind the truth's log score; p̂/p and |p̂−p|/p: published"
     );
@@ -43,30 +79,47 @@ fn main() {
         "clipped"
     );
     for stream in STREAMS {
-        for (name, key) in CONTENDERS {
-            if !wanted.is_empty() && !wanted.iter().any(|word| *word == name) {
-                continue;
-            }
-            for seed in 1..=num_seeds as u64 {
-                let seed_set = format!("model.seed={seed}");
-                let mut keys: Vec<&str> = vec![key, &seed_set];
-                keys.extend(sets.iter().map(|set| set.as_str()));
-                let report = run(stream, seed, &keys, num_events, num_events / 4);
-                let three = |values: [f64; 3]| values.map(|value| format!("{value:.2}")).join("  ");
-                println!(
-                    "{:<14} {name:<8} {seed:>4} {:>8.4} {:>17} {:>17} {:>6.1}% {:>5.3} ({:.3}) {:>7.4} {:>7.4} {:>7.2}%",
-                    stream.name,
-                    report.regret_nats,
-                    three(report.tail_ratios),
-                    three(report.tail_errors),
-                    100.0 * report.quantile_error,
-                    report.tail_index,
-                    stream.noise.tail_index(),
-                    report.pit_distance,
-                    report.pit_tail_distance,
-                    100.0 * report.clipped,
-                );
-            }
+        for (name, seed, keys) in wanted.runs() {
+            let report = run(stream, seed, &keys, num_events, num_events / 4);
+            let three = |values: [f64; 3]| values.map(|value| format!("{value:.2}")).join("  ");
+            println!(
+                "{:<14} {name:<8} {seed:>4} {:>8.4} {:>17} {:>17} {:>6.1}% {:>5.3} ({:.3}) {:>7.4} {:>7.4} {:>7.2}%",
+                stream.name,
+                report.regret_nats,
+                three(report.tail_ratios),
+                three(report.tail_errors),
+                100.0 * report.quantile_error,
+                report.tail_index,
+                stream.noise.tail_index(),
+                report.pit_distance,
+                report.pit_tail_distance,
+                100.0 * report.clipped,
+            );
         }
+    }
+}
+
+fn flights(wanted: &Wanted) {
+    println!(
+        "\nthe flights under examples/flights.toml, judged over the last {} arrivals: log score and that of a Gaussian fitted to",
+        flights::NUM_LAST
+    );
+    println!("the last 5,000 arrivals, nats; share of the delays at or below each quantile; PIT as above");
+    println!(
+        "{:<8} {:>4} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8}",
+        "model", "seed", "log score", "gaussian", "q.5", "q.9", "q.99", "q.999", "PIT", "1% tail", "clipped"
+    );
+    for (name, seed, keys) in wanted.runs() {
+        let report = flights::run(&keys);
+        let coverage = report.coverage.iter().map(|share| format!("{:>6.2}%", 100.0 * share));
+        println!(
+            "{name:<8} {seed:>4} {:>9.4} {:>9.4} {} {:>7.4} {:>7.4} {:>7.2}%",
+            report.log_score,
+            report.baseline,
+            coverage.collect::<Vec<_>>().join(" "),
+            report.pit_distance,
+            report.pit_tail_distance,
+            100.0 * report.clipped,
+        );
     }
 }

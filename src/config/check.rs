@@ -1,6 +1,6 @@
 //! Checks across keys.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     Config, FlowKind, Guarantee, ModelKind, ThresholdValue,
@@ -8,18 +8,21 @@ use super::{
     tree::{Node, Table, Value},
 };
 use crate::score::{
-    columns::{Columns, FIXED},
+    columns::{self, Columns, FIXED},
     exceed::Exceed,
 };
+
+/// So many columns of figures fit a message of the usual megabyte, with their names.
+const MAX_FIGURES: usize = 1_024;
 
 /// Reports what each key by itself can't know.
 pub(super) fn check(config: &Config, tree: &Table, errors: &mut Errors) {
     let mut check = Checker { tree, errors };
     topics(config, &mut check);
     leaks(config, &mut check);
-    columns(config, &mut check);
     flows(&config.model.flows, &mut check);
     targets(config, &mut check);
+    columns(config, &mut check);
     delivery(config, &mut check);
 }
 
@@ -44,9 +47,19 @@ impl Checker<'_> {
 
     /// The same for one item of a list, of which a list may have several.
     fn report_item(&mut self, key: &str, index: usize, problem: impl Into<String>) {
-        let Some(Value::Array(items)) = self.tree.at(key).map(|node| &node.value) else { return };
-        let (Some(item), key) = (items.get(index), format!("{key}[{index}]")) else { return };
-        self.errors.push(&item.origin, &key, Some(item.shown()), problem);
+        let Some((origin, shown)) = self.item(key, index).map(|item| (item.origin.clone(), item.shown()))
+        else {
+            return;
+        };
+        self.errors.push(&origin, &format!("{key}[{index}]"), Some(shown), problem);
+    }
+
+    /// An item of a list that the user wrote; of a default there is none.
+    fn item(&self, key: &str, index: usize) -> Option<&Node> {
+        match &self.tree.at(key)?.value {
+            Value::Array(items) => items.get(index),
+            _ => None,
+        }
     }
 }
 
@@ -74,9 +87,18 @@ fn targets(config: &Config, check: &mut Checker<'_>) {
         }
     }
     for (nth, field) in fields.iter().enumerate() {
+        let name = |field| columns::field(field).to_lowercase();
         if fields[..nth].contains(field) {
             check.report_item("target.fields", nth, "is there twice; remove it");
+        } else if let Some(other) = fields[..nth].iter().position(|other| name(other) == name(field)) {
+            let problem = format!(
+                "its columns would have the names of target.fields[{other}]'s; rename one of the two in the records"
+            );
+            check.report_item("target.fields", nth, problem);
         }
+    }
+    if check.errors.concern("target.fields") {
+        return;
     }
     for (nth, threshold) in config.score.exceed.iter().enumerate() {
         let ThresholdValue::Together(bounds) = &threshold.value else { continue };
@@ -133,35 +155,98 @@ fn leaks(config: &Config, check: &mut Checker<'_>) {
     }
 }
 
+/// An item of a key that asks for a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Item {
+    key: &'static str,
+    index: usize,
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.key, self.index)
+    }
+}
+
 /// Every column needs a name of its own, also for readers that ignore case.
 fn columns(config: &Config, check: &mut Checker<'_>) {
-    const KEYS: [&str; 5] =
-        ["output.carry", "score.exceed", "score.quantiles", "score.shortfall", "score.limit"];
+    const KEYS: [&str; 6] = [
+        "target.fields",
+        "output.carry",
+        "score.exceed",
+        "score.quantiles",
+        "score.shortfall",
+        "score.limit",
+    ];
     let columns = Columns::new(config);
     let exceed = Exceed::all(config);
-    let of_keys = [&columns.carry, &columns.exceed, &columns.quantiles, &columns.shortfall, &columns.limited];
-    let mut taken: BTreeMap<String, String> =
-        FIXED.iter().map(|name| ((*name).to_owned(), "every score batch".to_owned())).collect();
-    for (key, names) in KEYS.into_iter().zip(of_keys) {
-        if check.errors.concern(key) {
+    let num_fields = config.target.fields.len().max(1);
+    // With several targets an item of a list has several columns.
+    let every = |key, names: &[String], of: &dyn Fn(usize) -> usize| -> Vec<(Item, String)> {
+        let named = names.iter().enumerate();
+        named.map(|(column, name)| (Item { key, index: of(column) }, name.clone())).collect()
+    };
+    let by_field = |column| column / num_fields;
+    let mut asked = Vec::new();
+    if num_fields > 1 {
+        asked.extend(every("target.fields", &columns.targets, &|axis| axis));
+        asked.extend(every("target.fields", &columns.pits, &|axis| axis));
+    }
+    asked.extend(every("output.carry", &columns.carry, &|nth| nth));
+    asked.extend(every("score.exceed", &columns.exceed, &|column| exceed[column].item));
+    asked.extend(every("score.quantiles", &columns.quantiles, &by_field));
+    asked.extend(every("score.shortfall", &columns.shortfall, &by_field));
+    asked.extend(every("score.limit", &columns.limited, &by_field));
+
+    let mut taken: BTreeMap<String, Option<Item>> =
+        FIXED.iter().map(|name| ((*name).to_owned(), None)).collect();
+    // Where something is wrong already, a stand-in asks. Names begin with the fields', where there are several.
+    let is_wrong = |key: &str| {
+        check.errors.concern(key) || key != "output.carry" && check.errors.concern("target.fields")
+    };
+    let wrong: Vec<&str> = KEYS.into_iter().filter(|key| is_wrong(key)).collect();
+    for (item, name) in asked.into_iter().filter(|(item, _)| !wrong.contains(&item.key)) {
+        let Some(owner) = taken.get(&name.to_lowercase()).copied() else {
+            taken.insert(name.to_lowercase(), Some(item));
             continue;
-        }
-        for (column, name) in names.iter().enumerate() {
-            // With several targets an item of the list has several columns.
-            let i = match key {
-                "output.carry" => column,
-                "score.exceed" => exceed[column].item,
-                _ => column / config.target.fields.len().max(1),
-            };
-            if let Some(owner) = taken.get(&name.to_lowercase()) {
-                let instead = match key {
-                    "score.exceed" => "remove it, or give it a name of its own: { late = 15.0 }",
-                    _ => "remove it",
-                };
-                check.report_item(key, i, format!("its column {name} is taken by {owner}; {instead}"));
-            } else {
-                taken.insert(name.to_lowercase(), format!("{key}[{i}]"));
-            }
+        };
+        // What the user did not write can't be changed: a default's quantile is in the way of what was written before.
+        let (item, other) = match owner {
+            Some(owner) if check.item(item.key, item.index).is_none() => (owner, item.to_string()),
+            Some(owner) => (item, owner.to_string()),
+            None => (item, "every score batch".to_owned()),
+        };
+        let instead = match item.key {
+            "score.exceed" => "remove it, or give it a name of its own: { late = 15.0 }",
+            _ => "remove it",
+        };
+        check.report_item(item.key, item.index, format!("its column {name} is taken by {other}; {instead}"));
+    }
+
+    if !wrong.contains(&"score.exceed") {
+        labels(&exceed, check);
+    }
+    let num_columns = columns.figures().count();
+    if num_columns > MAX_FIGURES {
+        let problem = format!(
+            "with score's thresholds, levels and limits there are {num_columns} figures an event, and at most {MAX_FIGURES} fit a \
+             message; remove some of those, or fields"
+        );
+        check.report("target.fields", &["score.exceed", "score.quantiles"], problem);
+    }
+}
+
+/// Thresholds whose metrics would be one and the same, though their columns are not.
+fn labels(exceed: &[Exceed], check: &mut Checker<'_>) {
+    for (nth, one) in exceed.iter().enumerate() {
+        let is_same = |other: &&Exceed| other.label() == one.label() && other.column() != one.column();
+        if let Some(other) = exceed[..nth].iter().find(is_same) {
+            let problem = format!(
+                "its label {} in metrics is taken by score.exceed[{}]; give it another name",
+                one.label(),
+                other.item
+            );
+            check.report_item("score.exceed", one.item, problem);
         }
     }
 }

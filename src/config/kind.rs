@@ -328,15 +328,18 @@ pub(super) fn threshold() -> Kind<Threshold> {
             Some(Threshold { name: columns::field(&path), value: ThresholdValue::Field(path) })
         }
     };
-    let together = |table: &Table| {
-        let bounds = bounds(table)?;
-        (bounds.len() > 1).then_some(ThresholdValue::Together(bounds))
-    };
     let read = move |node: &Node, place: &mut Place<'_, '_>| {
         let threshold = match &node.value {
             Value::Table(table) => match table.0.as_slice() {
-                [(name, Node { value: Value::Table(bounds), .. })] if is_column_suffix(name) => {
-                    together(bounds).map(|value| Threshold { name: name.clone(), value })
+                [(name, Node { value: Value::Table(table), .. })] if is_column_suffix(name) => {
+                    let bounds = bounds(table).filter(|bounds| bounds.len() > 1);
+                    if bounds.as_deref().is_some_and(has_a_field_twice) {
+                        return place.wrong(node, "has a field twice; remove one of the two");
+                    }
+                    bounds.map(|bounds| Threshold {
+                        name: name.clone(),
+                        value: ThresholdValue::Together(bounds),
+                    })
                 }
                 [(name, inner)] if is_column_suffix(name) => {
                     unnamed(inner).map(|threshold| Threshold { name: name.clone(), ..threshold })
@@ -364,6 +367,10 @@ pub(super) fn threshold() -> Kind<Threshold> {
         };
         if threshold.name == unnamed { value } else { Value::table([(threshold.name.as_str(), value)]) }
     })
+}
+
+fn has_a_field_twice(bounds: &[(FieldPath, f64)]) -> bool {
+    (1..bounds.len()).any(|nth| bounds[..nth].iter().any(|(path, _)| *path == bounds[nth].0))
 }
 
 /// Fields with their thresholds; a nested one's path may be written dotted.

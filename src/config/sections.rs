@@ -55,7 +55,7 @@ section! {
     /// What is to be predicted.
     Target "target" {
         /// The field of the target, a number; of several fields the joint density is learned, and their columns carry the field's name
-        /// and two underscores in front.
+        /// and two underscores in front. An event that lacks one of them is scored, and neither judged nor learned from.
         fields: Vec<FieldPath> = Required("[\"arr_delay\"]"), kind::list("fields", 1..=MAX_TARGETS, kind::field()), NewModel;
         /// The field of the time at which the target becomes known, as input.time is written: it is held back until
         /// stream time has passed it. Without it, the target is known with its event.
@@ -64,7 +64,7 @@ section! {
         wait: Duration = Default("\"24h\""), kind::duration(), Noted;
         /// What the target is rounded to, for instance 1.0 for whole minutes: the model then learns the probability of the interval
         /// around it, log_score is that probability's logarithm, pit is drawn from within it, P(Y > t) does not count t
-        /// itself, and quantiles are multiples of the step. Without it the target is continuous.
+        /// itself, and quantiles are multiples of the step. Without it the target is continuous. For a single field.
         step: Option<f64> = Optional("1.0"),
             kind::number("a finite number above 0", |value| value > 0.0 && value.is_finite()).or_nothing(), Noted;
         /// Which values the target can have: any ("real"), or those above 0 ("positive"); a record with a target that is not
@@ -87,7 +87,7 @@ section! {
     /// The density and the net that gives its parameters.
     Model "model" {
         /// The density: a Normalizing Flow Network, or for comparison a mixture density network of ten Gaussians ("mdn") or a kernel
-        /// mixture network ("kmn"), whose tails are Gaussian.
+        /// mixture network ("kmn"), whose tails are Gaussian and which are for a single target field.
         kind: ModelKind = Default("\"nfn\""), kind::choice(KINDS, &[]), NewModel;
         /// The layers of the flow, from the base to the data. "radial", "planar" and "spline" bend; at least one layer is "tail",
         /// "lambert", "pareto" or "affine", which set location and scale. The first three of those also set how heavy each tail is
@@ -174,7 +174,8 @@ section! {
         /// The levels of the expected shortfalls E[Y | Y > quantile], null where the tail is too heavy for a mean. With
         /// target.step of the target before it is rounded, which is less than half a step away.
         shortfall: Vec<f64> = Default("[]"), kind::list("levels", 0..=256, kind::probability()), Noted;
-        /// Limits l of the limited expected values E[min(Y, l)], which a heavy upper tail leaves finite.
+        /// Limits l of the limited expected values E[min(Y, l)], which a heavy upper tail leaves finite; null where the lower tail is
+        /// too heavy for a mean.
         limit: Vec<f64> = Default("[]"),
             kind::list("limits", 0..=256, kind::number("a finite number", f64::is_finite)), Noted;
     }

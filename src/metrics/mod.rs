@@ -321,7 +321,7 @@ impl Metrics {
             ),
             pit: r.histogram(
                 "tailwater_pit",
-                "Targets by the probability that their event's distribution gave to a lower one: even when calibrated.",
+                "Targets by the probability that their event's distribution gave to a lower one (of several fields all of them): even when calibrated.",
                 &PIT_EDGES,
             ),
             quantiles: spec

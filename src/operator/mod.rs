@@ -70,7 +70,14 @@ pub struct Taken {
     pub partition: i32,
     /// It was taken before, by the operator that was saved: what comes of it was published then.
     pub is_replayed: bool,
+    /// All is done about it. If not, more targets came due with it than are released at once: the next call goes on with it,
+    /// and the operator stands before it until then.
+    pub is_whole: bool,
 }
+
+/// So many targets are released at once: of several targets each takes a millisecond, and whoever drives the operator has
+/// other things to see to.
+const RELEASED_AT_ONCE: usize = 64;
 
 /// What the operator wants done, in this order.
 #[derive(Debug, Clone)]
@@ -111,6 +118,8 @@ pub struct Operator {
     epoch: u32,
     counts: Counts,
     census: Census,
+    /// The event that is being taken, and whether it is replayed.
+    current: Option<(Event, bool)>,
     /// `Some` while a restored operator catches up.
     restoring: Option<Restoring>,
     /// The model, and its epoch, that takes over when the operator has caught up.
@@ -153,6 +162,7 @@ impl Operator {
             epoch: FIRST_EPOCH,
             counts: Counts::default(),
             census: Census::new(config.features.len()),
+            current: None,
             restoring: None,
             successor: None,
         }
@@ -213,10 +223,11 @@ impl Operator {
     /// Everything that its next action depends on and that can't be read again.
     ///
     /// # Panics
-    /// While it catches up: a part of its state is still to be read.
+    /// While it catches up, since a part of its state is still to be read; and [amid](Self::is_amid) a record.
     #[must_use]
     pub fn saved(&self) -> SavedOperator {
         assert!(self.restoring.is_none(), "an operator is saved when it has caught up");
+        assert!(!self.is_amid(), "an operator is saved between records");
         SavedOperator {
             epoch: self.epoch,
             positions: self.positions.clone(),
@@ -232,6 +243,12 @@ impl Operator {
     #[must_use]
     pub fn is_restoring(&self) -> bool {
         self.restoring.is_some()
+    }
+
+    /// Whether a record is taken in part.
+    #[must_use]
+    pub fn is_amid(&self) -> bool {
+        self.current.is_some()
     }
 
     /// The order in which records were taken since this was asked before.
@@ -300,14 +317,14 @@ impl Operator {
     /// Takes the next record, if it is certain which one that is, and adds what is to be done about it to
     /// `actions`. While the operator catches up, that was done before.
     pub fn take(&mut self, actions: &mut Vec<Action>) -> Option<Taken> {
+        let dropped = |partition| Some(Taken { partition, is_replayed: true, is_whole: true });
+        if let Some((event, is_replayed)) = self.current.take() {
+            return Some(self.on_event(event, is_replayed, actions));
+        }
         while let Some(restoring) = &mut self.restoring {
             match restoring.next(&mut self.queues, &self.positions) {
-                Next::Drop(partition) => return Some(Taken { partition, is_replayed: true }),
-                Next::Take(record) => {
-                    let partition = record.partition();
-                    self.on_record(record, actions);
-                    return Some(Taken { partition, is_replayed: true });
-                }
+                Next::Drop(partition) => return dropped(partition),
+                Next::Take(record) => return Some(self.on_record(record, true, actions)),
                 Next::Hold(waiting) => self.hold_again(waiting),
                 Next::Wait => return None,
                 Next::Done(reached) => {
@@ -331,16 +348,14 @@ impl Operator {
         for (&partition, &next) in &self.positions {
             if self.queues.head(partition).is_some_and(|head| head.position() < next) {
                 self.queues.take_from(partition);
-                return Some(Taken { partition, is_replayed: true });
+                return dropped(partition);
             }
         }
         let Some(record) = self.queues.take() else {
             self.pass_what_is_no_record();
             return None;
         };
-        let partition = record.partition();
-        self.on_record(record, actions);
-        Some(Taken { partition, is_replayed: false })
+        Some(self.on_record(record, false, actions))
     }
 
     /// Where nothing is left to take, the place moves past what is no record: a group would lag behind for ever, and
@@ -355,17 +370,22 @@ impl Operator {
         }
     }
 
-    fn on_record(&mut self, record: Record, actions: &mut Vec<Action>) {
-        let (partition, next) = (record.partition(), record.position().after(record.is_last()));
-        self.positions.insert(partition, next);
-        self.order.push(partition, next);
+    fn on_record(&mut self, record: Record, is_replayed: bool, actions: &mut Vec<Action>) -> Taken {
         match record {
             Record::Reject(reject) => {
+                let (partition, next) = (reject.partition, reject.position().after(reject.last));
                 self.counts.rejected += 1;
                 actions.push(Action::Reject(reject));
+                self.stand_at(partition, next);
+                Taken { partition, is_replayed, is_whole: true }
             }
-            Record::Event(event) => self.on_event(event, actions),
+            Record::Event(event) => self.on_event(event, is_replayed, actions),
         }
+    }
+
+    fn stand_at(&mut self, partition: i32, next: Position) {
+        self.positions.insert(partition, next);
+        self.order.push(partition, next);
     }
 
     /// Lets events wait that waited when the operator was saved, in the same order.
@@ -419,14 +439,26 @@ impl Operator {
         Held { event: Rc::new(event), score: Rc::new(score) }
     }
 
-    fn on_event(&mut self, event: Event, actions: &mut Vec<Action>) {
+    /// Releases what is due before the event, some of it at least, and then scores it.
+    fn on_event(&mut self, event: Event, is_replayed: bool, actions: &mut Vec<Action>) -> Taken {
+        let partition = event.partition;
         self.stream_time_us = self.stream_time_us.max(event.time_us);
-        while let Some(due) = self.waiting.release(self.stream_time_us) {
-            match due {
-                Due::Known(held, known_us) => self.on_target(&held, Some(known_us), actions),
-                Due::Expired => self.expire(actions),
+        for _ in 0..RELEASED_AT_ONCE {
+            match self.waiting.release(self.stream_time_us) {
+                Some(Due::Known(held, known_us)) => self.on_target(&held, Some(known_us), actions),
+                Some(Due::Expired) => self.expire(actions),
+                None => {
+                    self.stand_at(partition, event.position().after(event.last));
+                    self.score(event, actions);
+                    return Taken { partition, is_replayed, is_whole: true };
+                }
             }
         }
+        self.current = Some((event, is_replayed));
+        Taken { partition, is_replayed, is_whole: false }
+    }
+
+    fn score(&mut self, event: Event, actions: &mut Vec<Action>) {
         self.counts.scored += 1;
         self.count_inputs(&event);
         let params = self.model.distribution(&event);
@@ -559,17 +591,16 @@ impl Record {
     pub fn position(&self) -> Position {
         match self {
             Self::Event(event) => event.position(),
-            Self::Reject(reject) => Position { offset: reject.offset, row: reject.row },
+            Self::Reject(reject) => reject.position(),
         }
     }
+}
 
-    /// Whether it is its message's last row.
+impl Reject {
+    /// Where it stands in its partition.
     #[must_use]
-    pub fn is_last(&self) -> bool {
-        match self {
-            Self::Event(event) => event.last,
-            Self::Reject(reject) => reject.last,
-        }
+    pub fn position(&self) -> Position {
+        Position { offset: self.offset, row: self.row }
     }
 }
 

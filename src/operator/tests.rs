@@ -160,6 +160,32 @@ fn a_target_known_at_the_very_moment_of_an_event_is_not_learned_from_before_it()
     assert_eq!(order, [("score", 0), ("score", 1), ("outcome", 0), ("score", 2)]);
 }
 
+/// Of several targets each outcome takes a millisecond, and a night's come due with the first event of the morning.
+#[test]
+fn many_targets_that_come_due_at_once_are_released_some_at_a_time() {
+    let num_waiting = 3 * RELEASED_AT_ONCE + 5;
+    let mut operator = operator(&config(&["learn.warmup=50"]), &[0]);
+    let mut actions = Vec::new();
+    for offset in 0..num_waiting as i64 {
+        operator.push(Input::Record(Record::Event(event(offset, Some(1_000 - offset)))));
+        assert!(operator.take(&mut actions).unwrap().is_whole);
+    }
+    actions.clear();
+    operator.push(Input::Record(Record::Event(event(2_000, None))));
+    for part in 1..=3 {
+        let taken = operator.take(&mut actions).unwrap();
+        assert!(!taken.is_whole && operator.is_amid());
+        assert_eq!(operator.num_waiting(), num_waiting - part * RELEASED_AT_ONCE);
+        let stands_at = operator.positions()[&0].offset;
+        assert_eq!(stands_at, num_waiting as i64, "before the event");
+    }
+    assert!(operator.take(&mut actions).unwrap().is_whole && !operator.is_amid());
+    assert_eq!(operator.positions()[&0].offset, 2_001);
+    let scores_at = actions.iter().position(|action| matches!(action, Action::Score(_))).unwrap();
+    let outcomes = actions.iter().filter(|action| matches!(action, Action::Outcome(_))).count();
+    assert!(outcomes == num_waiting && scores_at == actions.len() - 1, "all of it before the event's score");
+}
+
 #[test]
 fn mini_batches_are_the_labelled_records_in_the_order_in_which_their_targets_became_known() {
     // Event i is known at i + delay: later events of short delays overtake earlier ones of long delays.

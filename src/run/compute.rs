@@ -162,6 +162,15 @@ impl<'a> Compute<'a> {
         let mut num_taken = 0;
         let mut begun = Instant::now();
         while let Some(taken) = self.operator.take(&mut self.actions) {
+            if !taken.is_whole {
+                // What came before it may be committed meanwhile; what it has led to so far is put out with the rest.
+                self.health.beat();
+                self.keep_time()?;
+                if ends() {
+                    break;
+                }
+                continue;
+            }
             self.backlog.remove(taken.partition, 1);
             let operated = Instant::now();
             if taken.is_replayed {
@@ -244,7 +253,9 @@ impl<'a> Compute<'a> {
         // With a record or past what is none.
         let has_moved = self.operator.num_runs() > 0;
         self.is_unsaved |= self.was_lost.swap(false, Ordering::Relaxed) | has_moved;
-        let saves = self.is_unsaved && (is_last || now >= self.next_save || self.num_runs > MAX_RUNS);
+        let saves = self.is_unsaved
+            && !self.operator.is_amid()
+            && (is_last || now >= self.next_save || self.num_runs > MAX_RUNS);
         if !self.outputs.is_uncommitted() && !has_moved && !saves {
             return Ok(());
         }

@@ -49,6 +49,9 @@ pub fn params_description(config: &Config, density: &dyn Density) -> String {
     if config.model.kind == ModelKind::Nfn {
         description["flows"] = config.model.flows.iter().copied().map(FlowKind::name).collect();
     }
+    if density.dim() > 1 {
+        description["targets"] = config.target.fields.iter().map(ToString::to_string).collect();
+    }
     if let Some(step) = config.target.step {
         description["step"] = step.into();
     }

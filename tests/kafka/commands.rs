@@ -7,7 +7,7 @@ use tailwater::flights;
 
 use crate::{
     cluster::{Cluster, Record, unique},
-    process::{Finished, Setup},
+    process::{Finished, Setup, example},
     scores::{places, rows},
 };
 
@@ -49,6 +49,7 @@ fn check_makes_the_missing_topics_when_it_is_told_to_and_is_content_then() {
     let cluster = Cluster::connect();
     let setup = Setup {
         cluster: &cluster,
+        config: example(),
         group: unique("group"),
         input: cluster.create_topic("flights", 3),
         output: unique("risk"),

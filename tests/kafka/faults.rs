@@ -6,7 +6,7 @@ use tailwater::flights;
 
 use crate::{
     cluster::{Cluster, PATIENCE, Record, unique},
-    process::{Finished, Setup},
+    process::{Finished, Setup, example},
 };
 
 /// A setup with some flights to score.
@@ -48,6 +48,7 @@ fn all_missing_topics_are_told_at_once_each_with_the_command_that_makes_it() {
     let missing = |name| unique(&format!("missing-{name}"));
     let setup = Setup {
         cluster: &cluster,
+        config: example(),
         group: unique("group"),
         input: missing("flights"),
         output: missing("risk"),

@@ -24,6 +24,7 @@ mod scores;
 mod security;
 mod sizes;
 mod state_commands;
+mod targets;
 mod uncrashed;
 mod wire;
 mod years;

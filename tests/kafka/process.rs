@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
@@ -17,9 +17,16 @@ use crate::cluster::{Cluster, PATIENCE, unique};
 /// How often something that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// The flights' example config.
+pub fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flights.toml")
+}
+
 /// A group with its topics.
 pub struct Setup<'a> {
     pub cluster: &'a Cluster,
+    /// The config's file: the flights' example.
+    pub config: PathBuf,
     pub group: String,
     pub input: String,
     pub output: String,
@@ -39,6 +46,7 @@ impl<'a> Setup<'a> {
         let partitions = cluster.num_partitions(input);
         Self {
             cluster,
+            config: example(),
             group: unique("group"),
             input: input.to_owned(),
             output: cluster.create_topic("risk", partitions),
@@ -50,9 +58,8 @@ impl<'a> Setup<'a> {
 
     /// A command that is yet to be started, for those that want more than arguments.
     pub fn command(&self, subcommand: &[&str], sets: &[&str]) -> Command {
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flights.toml");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
-        command.args(subcommand).arg("-c").arg(example);
+        command.args(subcommand).arg("-c").arg(&self.config);
         let own = self.sets();
         for set in own.iter().map(String::as_str).chain(sets.iter().copied()) {
             command.args(["--set", set]);

@@ -1,7 +1,7 @@
 //! What a run that never crashed would have published: the operator in this process, which takes the same records in the
 //! order that is written down.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use arrow::{array::RecordBatch, compute::concat_batches, ipc::reader::StreamReader};
 use tailwater::{
@@ -40,8 +40,8 @@ pub struct Uncrashed {
 pub fn follow(setup: &Setup<'_>, sets: &[&str], order: &Order) -> Uncrashed {
     let sets: Vec<String> =
         setup.sets().into_iter().chain(sets.iter().map(|set| (*set).to_owned())).collect();
-    let example = include_str!("../../examples/flights.toml");
-    let config = Config::from_parts(example, "flights.toml", &sets, std::iter::empty()).unwrap();
+    let text = fs::read_to_string(&setup.config).unwrap();
+    let config = Config::from_parts(&text, "flights.toml", &sets, std::iter::empty()).unwrap();
     let density = density::build(&config.model, &config.target);
     let partitions = setup.cluster.num_partitions(&setup.input);
     let start: Positions = (0..partitions).map(|partition| (partition, Position::at(0))).collect();

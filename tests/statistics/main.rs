@@ -1,18 +1,21 @@
-//! What is learned of streams whose truth is known, shortly; `make statistics` has the whole table.
+//! What is learned of streams whose truth is known, shortly, and of the flights; `make statistics` has the whole table.
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
+mod flights;
+mod pit;
 mod streams;
 mod suite;
 
 use streams::{GAUSSIAN, MIXTURE, POSITIVE, ROUNDED, STREAMS, STUDENT_3, Stream, TAIL_PROBABILITIES};
 use suite::{AFFINE, Contender, KMN, MDN, NFN, Report, run};
+use tailwater::record::{Decoder, Known, Message, Record};
 
 const NUM_EVENTS: usize = 60_000;
 const NUM_LAST: usize = 15_000;
 
 fn learned(stream: Stream, (name, key): Contender) -> Report {
-    let report = run(stream, 1, &[key], NUM_EVENTS, NUM_LAST);
+    let report = run(stream, 1, &[key.to_owned()], NUM_EVENTS, NUM_LAST);
     println!("{} by {name}: {report:?}", stream.name);
     report
 }
@@ -83,4 +86,32 @@ fn a_positive_target_keeps_its_tail() {
 fn two_modes_are_found() {
     let [nfn, mdn] = [NFN, MDN].map(|contender| learned(MIXTURE, contender));
     assert!(nfn.regret_nats < 0.06 && mdn.regret_nats < 0.06, "{nfn:?} {mdn:?}");
+}
+
+#[test]
+fn the_flights_are_forecast_far_better_than_by_a_rolling_gaussian() {
+    let report = flights::run(&[]);
+    println!("{report:#?}");
+    assert!(report.log_score > report.baseline + 0.9, "{report:?}");
+    // In order: 0.5, 0.9, 0.99, 0.999.
+    assert!((report.coverage[0] - 0.5).abs() < 0.03, "{report:?}");
+    assert!((report.coverage[1] - 0.9).abs() < 0.02, "{report:?}");
+    assert!((report.coverage[2] - 0.99).abs() < 0.006, "{report:?}");
+    assert!((report.coverage[3] - 0.999).abs() < 0.0012, "{report:?}");
+}
+
+#[test]
+fn every_flight_holds_a_target_that_is_known_at_its_arrival() {
+    let mut decoder = Decoder::new(&flights::config(&[]));
+    let mut records = Vec::new();
+    for (offset, flight) in tailwater::flights::json_records().unwrap().enumerate() {
+        let payload = flight.unwrap();
+        let offset = offset as i64;
+        let message =
+            Message { partition: 0, offset, timestamp_ms: None, key: None, payload: Some(&payload) };
+        decoder.decode(&message, &mut records);
+        let Some(Record::Event(event)) = records.pop() else { panic!("flight {offset} was rejected") };
+        let target = event.target.unwrap();
+        assert!(matches!(target.known, Known::At(at_us) if at_us > event.time_us));
+    }
 }

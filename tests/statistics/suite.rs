@@ -8,7 +8,10 @@ use tailwater::{
     record::{Cell, Event, Known, Record, Target},
 };
 
-use crate::streams::{NUM_FEATURES, Stream, TAIL_PROBABILITIES};
+use crate::{
+    pit,
+    streams::{NUM_FEATURES, Stream, TAIL_PROBABILITIES},
+};
 
 const CONFIG: &str = r#"
 [kafka]
@@ -65,8 +68,8 @@ pub struct Report {
 }
 
 /// Runs `num_events` of a stream through the operator with these keys set, and judges the last `num_last`.
-pub fn run(stream: Stream, seed: u64, sets: &[&str], num_events: usize, num_last: usize) -> Report {
-    let sets: Vec<String> = stream.sets().into_iter().chain(sets.iter().map(ToString::to_string)).collect();
+pub fn run(stream: Stream, seed: u64, sets: &[String], num_events: usize, num_last: usize) -> Report {
+    let sets: Vec<String> = stream.sets().into_iter().chain(sets.iter().cloned()).collect();
     let noise = stream.noise;
     let config = Config::from_parts(CONFIG, "statistics.toml", &sets, std::iter::empty()).unwrap();
     let density = density::build(&config.model, &config.target);
@@ -151,20 +154,14 @@ impl<'a> Judge<'a> {
     fn report(mut self) -> Report {
         self.pits.sort_by(f64::total_cmp);
         let n = self.pits.len() as f64;
-        let distance = |from: f64| {
-            let above = self.pits.iter().enumerate().filter(|(_, pit)| **pit >= from);
-            above
-                .map(|(i, pit)| (i as f64 / n - pit).abs().max(((i + 1) as f64 / n - pit).abs()))
-                .fold(0.0, f64::max)
-        };
         Report {
             regret_nats: self.regret_nats / n,
             tail_errors: self.tail_errors.map(|sum| sum / n),
             tail_ratios: self.tail_ratios.map(|sum| sum / n),
             quantile_error: self.quantile_error / n,
             tail_index: self.tail_index / n,
-            pit_distance: distance(0.0),
-            pit_tail_distance: distance(0.99) / 0.01,
+            pit_distance: pit::distance(&self.pits),
+            pit_tail_distance: pit::tail_distance(&self.pits),
             clipped: self.clipped / self.steps,
         }
     }
