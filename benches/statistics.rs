@@ -1,7 +1,7 @@
 //! What is learned of streams whose truth is known: `make statistics`.
 //!
 //! ```text
-//! cargo bench --profile release --bench statistics -- [EVENTS [SEEDS]] [MODEL …] [KEY=VALUE …]
+//! cargo bench --profile release --bench statistics -- [EVENTS [SEEDS]] [MODEL …] [STREAM …] [KEY=VALUE …]
 //! ```
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
@@ -23,6 +23,7 @@ struct Wanted {
     num_events: usize,
     num_seeds: u64,
     models: Vec<String>,
+    streams: Vec<String>,
     keys: Vec<String>,
 }
 
@@ -30,10 +31,16 @@ impl Wanted {
     fn from_arguments() -> Self {
         let arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
         let (keys, words): (Vec<_>, Vec<_>) = arguments.partition(|argument| argument.contains('='));
-        let (counts, models): (Vec<_>, Vec<_>) =
+        let (counts, names): (Vec<_>, Vec<_>) =
             words.into_iter().partition(|word| word.chars().all(|c| c.is_ascii_digit()));
+        let (models, streams) =
+            names.into_iter().partition(|word| CONTENDERS.iter().any(|(name, _)| name == word));
         let count = |nth: usize, default| counts.get(nth).map_or(default, |text| text.parse().unwrap());
-        Self { num_events: count(0, 200_000), num_seeds: count(1, 1) as u64, models, keys }
+        Self { num_events: count(0, 200_000), num_seeds: count(1, 1) as u64, models, streams, keys }
+    }
+
+    fn has_stream(&self, name: &str) -> bool {
+        self.streams.is_empty() || self.streams.iter().any(|stream| stream == name)
     }
 
     /// Every model and seed, with the keys that make them.
@@ -52,7 +59,9 @@ impl Wanted {
 fn main() {
     let wanted = Wanted::from_arguments();
     streams(&wanted);
-    flights(&wanted);
+    if wanted.has_stream("flights") {
+        flights(&wanted);
+    }
 }
 
 fn streams(wanted: &Wanted) {
@@ -78,7 +87,7 @@ fn streams(wanted: &Wanted) {
         "1% tail",
         "clipped"
     );
-    for stream in STREAMS {
+    for stream in STREAMS.into_iter().filter(|stream| wanted.has_stream(stream.name)) {
         for (name, seed, keys) in wanted.runs() {
             let report = run(stream, seed, &keys, num_events, num_events / 4);
             let three = |values: [f64; 3]| values.map(|value| format!("{value:.2}")).join("  ");

@@ -37,8 +37,8 @@ pub struct Joint {
 /// A marginal distribution: its distribution function is linear between the images.
 #[derive(Debug, Clone, Default)]
 struct Axis {
-    /// The order of the images.
-    order: Vec<u32>,
+    /// The images in order, with the points that they are of.
+    order: Vec<(f64, u32)>,
     /// The images, ascending.
     values: Vec<f64>,
     /// P(Y ≤ value): all weight before it and half of its own.
@@ -101,7 +101,7 @@ impl Joint {
         let total: f64 = weights.iter().sum();
         weights.iter_mut().for_each(|weight| *weight /= total);
         let axis = Axis {
-            order: (0..weights.len() as u32).collect(),
+            order: Vec::with_capacity(weights.len()),
             values: vec![0.0; weights.len()],
             cdf: vec![0.0; weights.len()],
             sf: vec![0.0; weights.len()],
@@ -118,18 +118,18 @@ impl Joint {
             density.to_data(z, y, ws);
         }
         for (nth, axis) in axes.iter_mut().enumerate() {
-            let value = |point: u32| points[point as usize * *dim + nth];
-            // Nearly in order from the last time, as neighbouring rows are alike; which one that was must not matter.
-            axis.order.sort_by(|&a, &b| value(a).total_cmp(&value(b)).then(a.cmp(&b)));
+            axis.order.clear();
+            axis.order.extend(points[nth..].iter().step_by(*dim).copied().zip(0..));
+            axis.order.sort_unstable_by(|(a, i), (b, j)| a.total_cmp(b).then(i.cmp(j)));
             let mut below = 0.0;
-            for (at, &point) in axis.order.iter().enumerate() {
+            for (at, &(value, point)) in axis.order.iter().enumerate() {
                 let weight = weights[point as usize];
-                axis.values[at] = value(point);
+                axis.values[at] = value;
                 axis.cdf[at] = below + 0.5 * weight;
                 below += weight;
             }
             let mut above = 0.0;
-            for (at, &point) in axis.order.iter().enumerate().rev() {
+            for (at, &(_, point)) in axis.order.iter().enumerate().rev() {
                 let weight = weights[point as usize];
                 axis.sf[at] = above + 0.5 * weight;
                 above += weight;
@@ -188,7 +188,7 @@ impl Joint {
         let quantile = self.quantile(axis, p);
         let first = values.partition_point(|&value| value <= quantile);
         let (mut sum, mut mass) = (0.0, 0.0);
-        for (&point, &value) in order[first..].iter().zip(&values[first..]) {
+        for &(value, point) in &order[first..] {
             let weight = self.weights[point as usize];
             sum += weight * value;
             mass += weight;
