@@ -12,6 +12,8 @@ const NEAR: f64 = 32.0;
 /// From this tail index on no number is given: the flows before the tail shift it, and what the quadrature misses for that
 /// grows from 1e-3 here, with the radial layers that are usual, to everything at 1.
 pub(super) const MAX_INDEX: f64 = 0.9;
+/// A part that is e to the minus this of the whole need not be exact.
+const NEGLIGIBLE: f64 = 21.0;
 /// Beyond this s quantiles are extrapolated by the tail index: the largest of them would be beyond what a tail gives.
 const DEEPEST: f64 = 280.0;
 
@@ -31,6 +33,8 @@ pub struct Shortfall {
     points: Vec<(f64, f64, Level)>,
     /// Levels within `NEAR`, and weights with e⁻ˢ in them.
     near: Vec<(Level, f64)>,
+    /// The level at `NEAR`.
+    end: Level,
 }
 
 impl Shortfall {
@@ -48,7 +52,8 @@ impl Shortfall {
         });
         // The last weights add nothing but quantiles to compute.
         let points = points.filter(|&(_, weight, _)| weight > 1e-20).collect();
-        Self { level: *level, log_sf, points, near: near.collect() }
+        let end = Level::from_log_sf(log_sf - NEAR);
+        Self { level: *level, log_sf, points, near: near.collect(), end }
     }
 
     /// The level of the quantile.
@@ -79,6 +84,10 @@ impl Shortfall {
     /// ∫ y(s) e⁻ˢ ds from `NEAR` on, for a tail index above 0.
     fn far(&self, index: f64, density: &dyn Density, ws: &mut Workspace) -> f64 {
         let stretch = 1.0 / (1.0 - index);
+        if (1.0 - index) * NEAR > NEGLIGIBLE {
+            // As for every index up to a third: as if quantiles grew by the index from here on.
+            return stretch * density.quantile(&self.end, ws) * (-NEAR).exp();
+        }
         let part = |&(t, weight, _): &(f64, f64, Level)| {
             let s = (NEAR + stretch * t).min(DEEPEST);
             let quantile = density.quantile(&Level::from_log_sf(self.log_sf - s), ws);
