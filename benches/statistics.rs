@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
+#[path = "../tests/statistics/changes.rs"]
+mod changes;
 #[path = "../tests/statistics/flights.rs"]
 mod flights;
 #[path = "../tests/statistics/pit.rs"]
@@ -15,7 +17,7 @@ mod streams;
 #[path = "../tests/statistics/suite.rs"]
 mod suite;
 
-use streams::STREAMS;
+use streams::{BREAK, RAMP, STREAMS};
 use suite::{CONTENDERS, run};
 
 /// What the command line asks for.
@@ -59,8 +61,33 @@ impl Wanted {
 fn main() {
     let wanted = Wanted::from_arguments();
     streams(&wanted);
+    changes(&wanted);
     if wanted.has_stream("flights") {
         flights(&wanted);
+    }
+}
+
+fn changes(wanted: &Wanted) {
+    const AFTER_BREAK: [usize; 6] = [0, 500, 1_000, 2_000, 4_000, 8_000];
+    const OF_RAMP: [usize; 7] = [2_048, 5_000, 10_000, 50_000, 200_000, 500_000, 1_000_000];
+    for (stream, from, edges) in [(BREAK, 50_000, &AFTER_BREAK[..]), (RAMP, 0, &OF_RAMP[..])]
+        .into_iter()
+        .filter(|(s, ..)| wanted.has_stream(s.name))
+    {
+        let windows: Vec<_> = edges.windows(2).map(|edges| from + edges[0]..from + edges[1]).collect();
+        print!(
+            "\n{}: nats behind the truth from event {from} on, between\n{:<8} {:>4}",
+            stream.name, "model", "seed"
+        );
+        edges.windows(2).for_each(|edges| print!(" {:>17}", format!("{}–{}", edges[0], edges[1])));
+        println!();
+        for (name, seed, keys) in wanted.runs() {
+            print!("{name:<8} {seed:>4}");
+            changes::regrets(stream, seed, &keys, &windows)
+                .iter()
+                .for_each(|regret| print!(" {regret:>17.4}"));
+            println!();
+        }
     }
 }
 

@@ -18,7 +18,7 @@ fn oracle(kind: FlowKind, raw: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
     let d = x.size()[0];
     match kind {
         FlowKind::Affine => {
-            let log_scale = (raw.narrow(0, d, d) / 12.0).tanh() * 12.0;
+            let log_scale = log_scale(&raw.narrow(0, d, d));
             let z = (x - raw.narrow(0, 0, d)) * (-&log_scale).exp();
             (z, -log_scale.sum(Kind::Double))
         }
@@ -46,10 +46,16 @@ fn oracle(kind: FlowKind, raw: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
     }
 }
 
+/// Itself within ±8, within ±12 beyond.
+fn log_scale(raw: &Tensor) -> Tensor {
+    let beyond = (raw.abs() - 8.0).relu();
+    raw.clamp(-8.0, 8.0) + (beyond / 4.0).tanh() * 4.0 * raw.sign()
+}
+
 /// z and log |det ∂z/∂x| of the tail transform as tensors.
 fn tail_oracle(kind: FlowKind, raw: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
     let d = x.size()[0];
-    let log_scale = (raw.narrow(0, d, d) / 12.0).tanh() * 12.0;
+    let log_scale = log_scale(&raw.narrow(0, d, d));
     let a = (x - raw.narrow(0, 0, d)) * (-&log_scale).exp();
     let index =
         raw.narrow(0, 3 * d, d).where_self(&a.ge(0.0), &raw.narrow(0, 2 * d, d)).sigmoid() * MAX_INDEX;

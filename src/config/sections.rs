@@ -134,7 +134,10 @@ section! {
         /// With false, nothing is learned: the saved model, or that of state.initial, scores as it stands.
         enabled: bool = Default("true"), kind::flag(), Noted;
         /// Labelled records to one mini-batch.
-        batch: usize = Default("128"), kind::whole(1..=65_536), Noted;
+        batch: usize = Default("32"), kind::whole(1..=65_536), Noted;
+        /// SGD steps a mini-batch: the first on it alone, each other one on as many records drawn from the last 1,024, the newest the
+        /// most often. For streams of few records: otherwise smaller mini-batches do more for the same CPU.
+        steps: usize = Default("1"), kind::whole(1..=64), Noted;
         /// The weights that score are this moving average of the trained ones; with 0, the trained ones.
         average: f64 = Default("0.95"), kind::number("a number from 0 to below 1", |value| (0.0..1.0).contains(&value)), Noted;
         /// The optimiser of the steps.
@@ -149,14 +152,7 @@ section! {
         /// Labelled records that set the normaliser before anything is learned.
         warmup: usize = Default("2048"), kind::whole(32..=1_000_000), Noted;
     }
-    later {
-        LaterKey {
-            name: "steps",
-            only: Some("1"),
-            doc: "SGD steps a mini-batch.",
-            instead: "each mini-batch takes 1 step: remove it",
-        },
-    }
+    later {}
 }
 
 const OPTIMIZERS: &[(&str, OptimizerKind)] =

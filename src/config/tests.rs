@@ -34,7 +34,8 @@ fn what_is_not_said_has_the_default_of_the_contract() {
     );
     let learn = Learn {
         enabled: true,
-        batch: 128,
+        batch: 32,
+        steps: 1,
         average: 0.95,
         optimizer: OptimizerKind::Adam,
         rate: 1e-3,
@@ -417,7 +418,7 @@ fn how_a_value_was_written_changes_no_fact() {
     for [one, other] in ways {
         assert_eq!(with(&[one]).unwrap().facts(), with(&[other]).unwrap().facts(), "{one} and {other}");
     }
-    assert_eq!(changes(&["learn.batch=128", "target.wait=24h"]), [], "a default that is said is no change");
+    assert_eq!(changes(&["learn.batch=32", "target.wait=24h"]), [], "a default that is said is no change");
 }
 
 #[test]

@@ -49,6 +49,11 @@ pub trait Density: Send + Sync {
     /// What each parameter of a row is.
     fn roles(&self) -> Vec<Role>;
 
+    /// Which parameters make up for a change of the target's unit, where some do.
+    fn unit(&self) -> Option<Unit> {
+        None
+    }
+
     /// Space for the other calls to work in.
     fn workspace(&self) -> Workspace;
 
@@ -128,6 +133,16 @@ pub enum Role {
     Global,
     /// As it was at the start.
     Fixed,
+}
+
+/// The parameters that change with the target's unit, one of each for each of the d targets: with rm + c in a location's and s + log r in
+/// a log scale's place the distribution is that of rY + c.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Those of m.
+    pub locations: Vec<usize>,
+    /// Those of s, as long as that is within ±8.
+    pub log_scales: Vec<usize>,
 }
 
 /// A density's scratch space, with the row that was loaded last. Each density makes its own kind.

@@ -1,6 +1,6 @@
 //! The density of a Normalizing Flow Network: a stack of flows over a standard normal base.
 
-use super::{Density, Level, Role, Side, Workspace};
+use super::{Density, Level, Role, Side, Unit, Workspace};
 use crate::{
     config::FlowKind,
     flow::{self, Stack},
@@ -66,6 +66,11 @@ impl Density for Nfn {
             roles[location] = Role::Location;
         }
         roles
+    }
+
+    fn unit(&self) -> Option<Unit> {
+        let [locations, log_scales] = self.stack.locations_and_log_scales()?;
+        Some(Unit { locations, log_scales })
     }
 
     fn workspace(&self) -> Workspace {

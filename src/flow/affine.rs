@@ -4,24 +4,32 @@ use super::{At, Grad, Transform};
 
 /// The scale stays within e^±12 of the data's unit: smaller ones would be lost in the rounding of the data.
 const MAX_LOG_SCALE: f64 = 12.0;
+/// Up to here a scale's logarithm is its raw parameter, so that a change of the data's unit can be made up for exactly.
+const LINEAR: f64 = 8.0;
 
-/// A scale's logarithm s = 12 tanh(s_raw / 12).
+/// A scale's logarithm: s = s_raw for |s_raw| ≤ 8, and ±(8 + 4 tanh((|s_raw| − 8) / 4)) beyond.
 pub(super) fn log_scale(raw: f64) -> f64 {
-    MAX_LOG_SCALE * (raw / MAX_LOG_SCALE).tanh()
+    let beyond = (raw.abs() - LINEAR) / (MAX_LOG_SCALE - LINEAR);
+    if beyond <= 0.0 { raw } else { (LINEAR + (MAX_LOG_SCALE - LINEAR) * beyond.tanh()).copysign(raw) }
 }
 
 /// The s_raw of which [`log_scale`] is s, as near as there is one.
 pub(super) fn raw_log_scale(log_scale: f64) -> f64 {
-    MAX_LOG_SCALE * (log_scale / MAX_LOG_SCALE).clamp(-0.999, 0.999).atanh()
+    let beyond = ((log_scale.abs() - LINEAR) / (MAX_LOG_SCALE - LINEAR)).min(0.999);
+    if beyond <= 0.0 {
+        log_scale
+    } else {
+        (LINEAR + (MAX_LOG_SCALE - LINEAR) * beyond.atanh()).copysign(log_scale)
+    }
 }
 
 /// ∂s/∂s_raw, where [`log_scale`] is s.
 pub(super) fn log_scale_slope(log_scale: f64) -> f64 {
-    let saturation = log_scale / MAX_LOG_SCALE;
-    1.0 - saturation * saturation
+    let beyond = ((log_scale.abs() - LINEAR) / (MAX_LOG_SCALE - LINEAR)).max(0.0);
+    1.0 - beyond * beyond
 }
 
-/// z = (x − m) ⊙ e⁻ˢ with s = 12 tanh(s_raw / 12).
+/// z = (x − m) ⊙ e⁻ˢ with s as [`log_scale`] makes it of s_raw.
 ///
 /// Raw parameters: m (d), s_raw (d). This is exp(a) ⊙ x + b with a = −s and b = −m ⊙ e⁻ˢ, parametrised so that m and
 /// eˢ are the location and the scale of the data whatever the other is.

@@ -89,6 +89,15 @@ impl Stack {
         last.map_or_else(Vec::new, |place| (place.raw.start..place.raw.start + self.dim).collect())
     }
 
+    /// Which raw parameters (d each) are a location and a scale's logarithm that change with the data's unit, and nothing else does; `None`
+    /// where a layer nearer to the data has none.
+    #[must_use]
+    pub fn locations_and_log_scales(&self) -> Option<[Vec<usize>; 2]> {
+        let last = self.places.last().filter(|place| place.kind.has_location())?;
+        let part = |nth: usize| (0..self.dim).map(|axis| last.raw.start + nth * self.dim + axis).collect();
+        Some([part(0), part(1)])
+    }
+
     /// Raw parameters that make the stack, but for a tail, z = (x − center) / scale on each axis, with the centres of what bends
     /// spread over the base's bulk.
     #[must_use]

@@ -11,6 +11,7 @@ use crate::{
     model::{
         normaliser::Normaliser,
         saved::{Misfit, SavedFeature},
+        standardiser::{Rescaling, Standardiser},
         vocabulary::Vocabulary,
     },
     record::{Cell, Event},
@@ -35,7 +36,7 @@ pub struct Row {
 /// What a feature has learned about its values.
 #[derive(Debug, Clone, PartialEq)]
 enum Encoder {
-    Number(Normaliser),
+    Number(Standardiser),
     Cycle { period: f64 },
     Category(Vocabulary),
 }
@@ -51,7 +52,7 @@ impl Inputs {
     #[must_use]
     pub fn new(features: &[Feature]) -> Self {
         let encoder = |feature: &Feature| match feature.kind {
-            FeatureKind::Number { .. } => Encoder::Number(Normaliser::IDENTITY),
+            FeatureKind::Number { .. } => Encoder::Number(Standardiser::IDENTITY),
             FeatureKind::Cycle { period } => Encoder::Cycle { period },
             FeatureKind::Category { size } => Encoder::Category(Vocabulary::new(size)),
         };
@@ -62,7 +63,7 @@ impl Inputs {
     #[must_use]
     pub fn saved(&self) -> Vec<SavedFeature> {
         let saved = |encoder: &Encoder| match encoder {
-            Encoder::Number(normaliser) => SavedFeature::Number(*normaliser),
+            Encoder::Number(standardiser) => SavedFeature::Number(*standardiser),
             Encoder::Cycle { .. } => SavedFeature::Cycle,
             Encoder::Category(vocabulary) => SavedFeature::Category(vocabulary.values()),
         };
@@ -83,8 +84,8 @@ impl Inputs {
         }
         for (index, (encoder, saved)) in self.encoders.iter_mut().zip(saved).enumerate() {
             match (&mut *encoder, saved) {
-                (Encoder::Number(own), SavedFeature::Number(normaliser)) if normaliser.is_valid() => {
-                    *own = normaliser;
+                (Encoder::Number(own), SavedFeature::Number(standardiser)) if standardiser.is_valid() => {
+                    *own = standardiser;
                 }
                 (Encoder::Cycle { .. }, SavedFeature::Cycle) => {}
                 (Encoder::Category(own), SavedFeature::Category(values)) => {
@@ -124,13 +125,35 @@ impl Inputs {
     /// Sets the normalisers from the warm-up's events.
     pub fn fit<'a>(&mut self, events: impl Iterator<Item = &'a Event> + Clone) {
         for (at, encoder) in self.encoders.iter_mut().enumerate() {
-            if let Encoder::Number(normaliser) = encoder {
+            if let Encoder::Number(standardiser) = encoder {
                 let number = |event: &Event| match event.features[at] {
                     Cell::Number(value) => Some(value),
                     _ => None,
                 };
                 let mut values: Vec<f64> = events.clone().filter_map(number).collect();
-                *normaliser = Normaliser::fit(&mut values);
+                let normaliser = Normaliser::fit(&mut values);
+                *standardiser = Standardiser::new(normaliser, &values);
+            }
+        }
+    }
+
+    /// Takes note of the event's numbers.
+    pub fn follow(&mut self, event: &Event) {
+        for (encoder, cell) in self.encoders.iter_mut().zip(&event.features) {
+            if let (Encoder::Number(standardiser), Cell::Number(value)) = (encoder, cell) {
+                standardiser.follow(*value);
+            }
+        }
+    }
+
+    /// Changes the units of numbers that have outgrown theirs; `rescaled` learns of each by its position among the dense inputs.
+    pub fn adapt(&mut self, mut rescaled: impl FnMut(usize, Rescaling)) {
+        let dense = self.encoders.iter_mut().filter(|e| !matches!(e, Encoder::Category(_)));
+        for (nth, encoder) in dense.enumerate() {
+            if let Encoder::Number(standardiser) = encoder
+                && let Some(rescaling) = standardiser.adapt()
+            {
+                rescaled(2 * nth, rescaling);
             }
         }
     }
@@ -150,8 +173,9 @@ impl Inputs {
         row.categories.clear();
         for (encoder, cell) in self.encoders.iter().zip(&event.features) {
             match (encoder, cell) {
-                (Encoder::Number(normaliser), Cell::Number(value)) => {
-                    let standardised = normaliser.normalise(*value).clamp(-CLAMP_SCALES, CLAMP_SCALES);
+                (Encoder::Number(standardiser), Cell::Number(value)) => {
+                    let standardised =
+                        standardiser.normaliser().normalise(*value).clamp(-CLAMP_SCALES, CLAMP_SCALES);
                     row.dense.extend([standardised as f32, 0.0]);
                 }
                 (Encoder::Number(_), _) => row.dense.extend([0.0, 1.0]),

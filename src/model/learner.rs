@@ -10,7 +10,9 @@ use crate::{
         net::Shape,
         noise::{self, Draws},
         optimizer::Optimizer,
+        rescale::{self, Weights},
         saved::{Misfit, SavedLearner},
+        standardiser::Rescaling,
         twin::Twin,
     },
 };
@@ -115,6 +117,23 @@ impl Learner {
         self.averaged.copy_from_slice(&self.trained);
     }
 
+    /// Goes on with a dense input in another unit.
+    pub fn rescale_input(&mut self, at: usize, rescaling: Rescaling) {
+        let (shape, mut weights) = self.parts();
+        rescale::input(&shape, at, rescaling, &mut weights);
+    }
+
+    /// Goes on with a target in another unit, which its location and log scale among the density's parameters make up for.
+    pub fn rescale_target(&mut self, place: [usize; 2], rescaling: Rescaling) {
+        let (shape, mut weights) = self.parts();
+        rescale::target(&shape, place, rescaling, &mut weights);
+    }
+
+    fn parts(&mut self) -> (Shape, Weights<'_>) {
+        let values = [&mut self.trained[..], &mut self.averaged[..]];
+        (self.twin.shape().clone(), Weights { values, moments: self.optimizer.moments_mut() })
+    }
+
     /// Everything that the next step depends on.
     #[must_use]
     pub fn saved(&self) -> SavedLearner {
@@ -146,6 +165,12 @@ impl Learner {
     #[must_use]
     pub fn weights(&self) -> &[f32] {
         &self.averaged
+    }
+
+    /// Mini-batches seen, and steps on samples.
+    #[must_use]
+    pub fn batches(&self) -> u64 {
+        self.batches
     }
 
     /// SGD steps taken.

@@ -14,15 +14,21 @@ pub mod net;
 pub mod noise;
 pub mod normaliser;
 pub mod optimizer;
+pub mod recent;
+mod rescale;
 pub mod saved;
+pub mod standardiser;
 pub mod twin;
 pub mod vocabulary;
 
 use inputs::{Inputs, Row};
 use learner::{Learner, Step};
 use net::{Shape, Workspace};
+use noise::Draws;
 use normaliser::Normaliser;
-use saved::{Misfit, SavedModel};
+use recent::Recent;
+use saved::{Labelled, Misfit, SavedModel};
+use standardiser::Standardiser;
 
 /// Which life of the model this is: 1 until a model starts anew where another one was.
 pub const FIRST_EPOCH: u32 = 1;
@@ -39,11 +45,19 @@ pub struct Model {
     /// What the target is rounded to, in its own unit.
     step: Option<f64>,
     /// One a target field; none during the warm-up.
-    targets: Vec<Normaliser>,
+    targets: Vec<Standardiser>,
     learner: Learner,
+    /// SGD steps a mini-batch.
+    steps: usize,
+    /// What steps after a mini-batch's first are taken on.
+    recent: Recent,
+    seed: u64,
     row: Row,
     workspace: Workspace,
 }
+
+/// Which records a step is taken on is drawn from a generator of its own.
+const SAMPLE_SEED: u64 = 0x5a_5a_5a_5a;
 
 impl Model {
     /// A model that knows nothing yet.
@@ -66,6 +80,9 @@ impl Model {
             step: config.target.step,
             targets: Vec::new(),
             learner,
+            steps: config.learn.steps,
+            recent: Recent::default(),
+            seed: config.model.seed,
             row: Row::default(),
             workspace: Workspace::default(),
         }
@@ -78,6 +95,7 @@ impl Model {
             features: self.inputs.saved(),
             targets: self.targets.clone(),
             learner: self.learner.saved(),
+            recent: self.recent.iter().map(Labelled::of).collect(),
         }
     }
 
@@ -86,7 +104,7 @@ impl Model {
     /// # Errors
     /// When it is not finite, or another config's; then the model is of no more use.
     pub fn restore(&mut self, saved: SavedModel) -> Result<(), Misfit> {
-        if !saved.targets.iter().all(Normaliser::is_valid) {
+        if !saved.targets.iter().all(Standardiser::is_valid) {
             return Err(Misfit::new("center or scale of the target is not a finite number"));
         }
         if ![0, self.density.dim()].contains(&saved.targets.len()) {
@@ -99,6 +117,10 @@ impl Model {
         self.inputs.restore(saved.features)?;
         self.learner.restore(saved.learner)?;
         self.targets = saved.targets;
+        if self.steps > 1 {
+            let recent: Vec<Rc<Event>> = saved.recent.into_iter().map(Labelled::into_event).collect();
+            self.recent.add(&recent);
+        }
         Ok(())
     }
 
@@ -144,7 +166,8 @@ impl Model {
         let outputs = &mut params[..num_outputs];
         self.shape.forward(self.learner.weights(), &self.row, outputs, &mut self.workspace);
         for (pair, target) in params[num_outputs..].chunks_exact_mut(2).zip(&self.targets) {
-            pair.copy_from_slice(&[target.center as f32, target.scale as f32]);
+            let Normaliser { center, scale } = *target.normaliser();
+            pair.copy_from_slice(&[center as f32, scale as f32]);
         }
         params.into()
     }
@@ -154,36 +177,70 @@ impl Model {
         self.inputs.fit(events.iter().map(Rc::as_ref));
         let fit = |axis: usize| {
             let mut values: Vec<f64> = events.iter().map(|event| label(event)[axis]).collect();
-            match self.support {
+            let normaliser = match self.support {
                 Support::Real => Normaliser::fit(&mut values),
                 Support::Positive => Normaliser::fit_scale(&mut values),
-            }
+            };
+            Standardiser::new(normaliser, &values)
         };
         self.targets = (0..self.density.dim()).map(fit).collect();
         let targets: Vec<f64> = events.iter().flat_map(|event| normalised(&self.targets, event)).collect();
         self.learner.begin(&self.density.initial(&targets));
     }
 
-    /// Learns from one mini-batch of labelled events. The loss is in nats, of a density in the target's own unit.
+    /// Learns from one mini-batch of labelled events, in as many steps as `learn.steps` says, the first of which is on it alone. Losses
+    /// are in nats, of a density in the target's own unit.
     ///
     /// # Panics
     /// During the warm-up: there are no inputs to learn from yet.
-    pub fn learn(&mut self, batch: &[Rc<Event>]) -> Step {
+    pub fn learn(&mut self, batch: &[Rc<Event>]) -> Vec<Step> {
         assert!(self.is_ready(), "learning begins when the warm-up has ended");
-        let mut targets = Vec::with_capacity(batch.len() * self.targets.len());
-        let mut rows = Vec::with_capacity(batch.len());
+        batch.iter().for_each(|event| self.inputs.learn_categories(event));
+        let mut steps = vec![self.take_step(batch)];
+        if self.steps > 1 {
+            self.recent.add(batch);
+            for _ in 1..self.steps {
+                let mut draws = Draws::new(self.seed ^ SAMPLE_SEED, self.learner.batches(), 0);
+                let sample = self.recent.sample(batch.len(), &mut draws);
+                steps.push(self.take_step(&sample));
+            }
+        }
+        self.adapt(batch);
+        steps
+    }
+
+    /// Follows inputs and targets with their units, which changes nothing of what the net computes.
+    fn adapt(&mut self, batch: &[Rc<Event>]) {
+        let Self { inputs, learner, targets, density, .. } = self;
         for event in batch {
-            self.inputs.learn_categories(event);
+            inputs.follow(event);
+            targets.iter_mut().zip(label(event)).for_each(|(target, &y)| target.follow(y));
+        }
+        inputs.adapt(|at, rescaling| learner.rescale_input(at, rescaling));
+        let Some(unit) = density.unit() else { return };
+        let places = unit.locations.into_iter().zip(unit.log_scales);
+        for (target, (location, log_scale)) in targets.iter_mut().zip(places) {
+            if let Some(rescaling) = target.adapt() {
+                learner.rescale_target([location, log_scale], rescaling);
+            }
+        }
+    }
+
+    /// Takes one step on these events.
+    fn take_step(&mut self, events: &[Rc<Event>]) -> Step {
+        let mut targets = Vec::with_capacity(events.len() * self.targets.len());
+        let mut rows = Vec::with_capacity(events.len());
+        for event in events {
             let mut row = Row::default();
             self.inputs.encode(event, &mut row);
             rows.push(row);
             targets.extend(normalised(&self.targets, event));
         }
-        let half_step = self.step.map(|step| 0.5 * step / self.targets[0].scale);
+        let half_step = self.step.map(|step| 0.5 * step / self.targets[0].normaliser().scale);
         let mut step = self.learner.step(rows, targets, half_step);
         // The probability of an interval has no unit.
         if half_step.is_none() {
-            step.loss_nats += self.targets.iter().map(|target| target.scale.ln()).sum::<f64>();
+            step.loss_nats += self.targets.iter().map(|target| target.normaliser().scale.ln()).sum::<f64>();
         }
         step
     }
@@ -214,6 +271,6 @@ fn label(event: &Event) -> &[f64] {
 }
 
 /// The same in normalised units.
-fn normalised<'a>(targets: &'a [Normaliser], event: &'a Event) -> impl Iterator<Item = f64> + 'a {
-    targets.iter().zip(label(event)).map(|(target, &y)| target.normalise(y))
+fn normalised<'a>(targets: &'a [Standardiser], event: &'a Event) -> impl Iterator<Item = f64> + 'a {
+    targets.iter().zip(label(event)).map(|(target, &y)| target.normaliser().normalise(y))
 }

@@ -153,6 +153,27 @@ impl Shape {
         self.layers[self.layers.len() - 1].bias.clone()
     }
 
+    /// The weights that lead to an output along the linear path; none unless it is a location.
+    pub fn linear_column(&self, output: usize) -> impl Iterator<Item = usize> {
+        let nth = self.locations.iter().position(|&location| location == output);
+        nth.into_iter().flat_map(|nth| self.linear.clone().skip(nth).step_by(self.locations.len()))
+    }
+
+    /// The weights of the last layer's matrix that lead to an output.
+    pub fn output_column(&self, output: usize) -> impl Iterator<Item = usize> {
+        let last = &self.layers[self.layers.len() - 1];
+        last.weights.clone().skip(output).step_by(last.outputs)
+    }
+
+    /// Where a dense input goes: its weights in the first matrix, each with the bias that it adds to, and then the same of the linear
+    /// path.
+    pub fn dense_row(&self, input: usize) -> impl Iterator<Item = (usize, usize)> {
+        let (first, last) = (&self.layers[0], &self.layers[self.layers.len() - 1]);
+        let hidden = first.weights.clone().skip(input * first.outputs).zip(first.bias.clone());
+        let linear = self.linear.clone().skip(input * self.locations.len());
+        hidden.chain(linear.zip(self.locations.iter().map(|&location| last.bias.start + location)))
+    }
+
     /// The first matrix's row of a category, `None` for a missing one.
     #[must_use]
     pub fn category_row(&self, feature: usize, number: u32) -> Option<usize> {

@@ -12,7 +12,7 @@ pub struct Normaliser {
 }
 
 /// The interquartile range of a standard normal.
-const NORMAL_IQR: f64 = 1.348_979_500_392_163_7;
+pub(super) const NORMAL_IQR: f64 = 1.348_979_500_392_163_7;
 
 /// Scales below this share of the middle values' magnitude are rounding, not spread.
 const RELATIVE_FLOOR: f64 = 1e-9;
@@ -41,7 +41,11 @@ impl Normaliser {
             .into_iter()
             .find(|scale| *scale > floor && scale.is_finite())
             .unwrap_or(1.0);
-        // Both are published as float32 with the scores, and everything is computed from what is published.
+        Self::publishable(center, scale)
+    }
+
+    /// Nearly these: both are published as float32 with the scores, and everything is computed from what is published.
+    pub(super) fn publishable(center: f64, scale: f64) -> Self {
         let publishable = |value: f64| f64::from((value as f32).clamp(f32::MIN, f32::MAX));
         Self { center: publishable(center), scale: publishable(scale).max(f64::from(f32::MIN_POSITIVE)) }
     }
@@ -74,7 +78,7 @@ impl Normaliser {
 }
 
 /// The quantile of sorted values, interpolated.
-fn quantile(sorted: &[f64], p: f64) -> f64 {
+pub(super) fn quantile(sorted: &[f64], p: f64) -> f64 {
     let at = p * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
     below + (above - below) * at.fract()

@@ -51,6 +51,12 @@ impl Optimizer {
         }
     }
 
+    /// First and second moment, to be changed with the parameters where those get another meaning; `None` where it has none.
+    pub fn moments_mut(&mut self) -> Option<[&mut [f32]; 2]> {
+        let [first, second] = &mut self.moments;
+        (!first.is_empty()).then_some([first, second])
+    }
+
     /// Whether all moments are finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {

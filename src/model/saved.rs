@@ -1,9 +1,12 @@
 //! What a snapshot keeps of the model, as plain values. Restoring checks all of it before any of it is used.
 
+use std::rc::Rc;
+
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::normaliser::Normaliser;
+use super::standardiser::Standardiser;
+use crate::record::{Cell, Event, Known, Target};
 
 /// A saved model that is not one of this config's. Trying again can't help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,17 +25,28 @@ impl Misfit {
 pub struct SavedModel {
     /// What each feature has learned about its values, in the order of the inputs.
     pub features: Vec<SavedFeature>,
-    /// Center and scale of each target field; none in the warm-up. (One of them is written as an optional one used to be.)
-    pub targets: Vec<Normaliser>,
+    /// Center and scale of each target field; none in the warm-up.
+    pub targets: Vec<Standardiser>,
     /// Weights and what moves them.
     pub learner: SavedLearner,
+    /// The records learned from last, oldest first; none where each is learned from but once.
+    pub recent: Vec<Labelled>,
+}
+
+/// A record with its target, as learning needs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Labelled {
+    /// One cell a feature.
+    pub features: Vec<Cell>,
+    /// One value a target field.
+    pub target: Vec<f64>,
 }
 
 /// What a feature has learned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum SavedFeature {
     /// A number's center and scale.
-    Number(Normaliser),
+    Number(Standardiser),
     /// A cycle learns nothing.
     Cycle,
     /// The values of a category that are known, in the order of their numbers.
@@ -56,6 +70,31 @@ pub struct SavedLearner {
     pub records: u64,
     /// SGD steps taken.
     pub updates: u64,
+}
+
+impl Labelled {
+    /// What learning needs of this event.
+    #[must_use]
+    pub fn of(event: &Event) -> Self {
+        Self {
+            features: event.features.to_vec(),
+            target: event.target.as_ref().map(|target| target.values.to_vec()).unwrap_or_default(),
+        }
+    }
+
+    /// An event that can be learned from; it was published long ago, so nothing else of it matters.
+    #[must_use]
+    pub fn into_event(self) -> Rc<Event> {
+        let target = Target { values: self.target.into(), known: Known::WithEvent };
+        Rc::new(Event::bare(self.features.into(), Some(target)))
+    }
+
+    /// Whether it has as many features and finite targets.
+    pub(crate) fn fits(&self, num_features: usize, dim: usize) -> bool {
+        self.features.len() == num_features
+            && self.target.len() == dim
+            && self.target.iter().all(|y| y.is_finite())
+    }
 }
 
 impl SavedLearner {

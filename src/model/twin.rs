@@ -40,6 +40,12 @@ impl Twin {
         Self { shape, inputs: vec![], dense: vec![], outputs: vec![], gradient: vec![] }
     }
 
+    /// The net's layout.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     /// The gradient in `weights` of Σ o·g over the rows, where `loss` maps the outputs o
     /// (rows × outputs) to g of the same length.
     ///

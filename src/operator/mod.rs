@@ -23,7 +23,7 @@ use crate::{
     model::{
         FIRST_EPOCH, Model,
         learner::{Step, Taken as StepTaken},
-        saved::Misfit,
+        saved::{Labelled, Misfit},
     },
     record::{Cell, Event, Known, Record, Reject},
     score::{Outcome, Published, Realized, Score, Scored, Status, figures::Figures},
@@ -38,7 +38,7 @@ pub mod waiting;
 use order::{Order, Queues};
 use place::{Position, Positions};
 use restore::{Next, PublishedScores, Restoring};
-use saved::{Counts, Labelled, SavedOperator, WaitingEntry};
+use saved::{Counts, SavedOperator, WaitingEntry};
 use waiting::{Due, Held, Waiting};
 
 #[cfg(test)]
@@ -92,7 +92,7 @@ pub enum Action {
     Learned {
         /// What became of it.
         step: Step,
-        /// Its size.
+        /// Its size; 0 of a further step.
         records: usize,
     },
     /// An event's target did not come in time: nothing to publish, only to count.
@@ -537,14 +537,17 @@ impl Operator {
     /// Learns from the first `records` labelled events.
     fn learn(&mut self, records: usize, actions: &mut Vec<Action>) {
         let batch: Vec<Rc<Event>> = self.labelled.drain(..records).collect();
-        let step = self.model.learn(&batch);
-        if let StepTaken::Skipped(_) = step.taken {
-            self.counts.skipped += 1;
-        } else {
-            self.counts.learned += records as u64;
-            self.counts.loss_nats = Some(step.loss_nats);
+        for (nth, step) in self.model.learn(&batch).into_iter().enumerate() {
+            // Later steps are on records that were learned from.
+            let records = if nth == 0 { records } else { 0 };
+            if let StepTaken::Skipped(_) = step.taken {
+                self.counts.skipped += 1;
+            } else if nth == 0 {
+                self.counts.learned += records as u64;
+                self.counts.loss_nats = Some(step.loss_nats);
+            }
+            actions.push(Action::Learned { step, records });
         }
-        actions.push(Action::Learned { step, records });
     }
 
     /// Of a target that is not known when its event is scored.

@@ -1,17 +1,12 @@
 //! What a snapshot keeps of the operator: everything that its next score depends on and that can't be read again.
 
-use std::rc::Rc;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
     place::{Position, Positions},
     waiting::MAX_WAITING,
 };
-use crate::{
-    model::saved::{Misfit, SavedModel},
-    record::{Cell, Event, Known, Target},
-};
+use crate::model::saved::{Labelled, Misfit, SavedModel};
 
 /// An operator between two records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,15 +25,6 @@ pub struct SavedOperator {
     pub waiting: Vec<WaitingEntry>,
     /// What was done so far.
     pub counts: Counts,
-}
-
-/// A record with its target, as learning needs it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Labelled {
-    /// One cell a feature.
-    pub features: Vec<Cell>,
-    /// One value a target field.
-    pub target: Vec<f64>,
 }
 
 /// Something that waits.
@@ -94,12 +80,8 @@ impl SavedOperator {
 
     /// Checks what the model alone can't know.
     pub(super) fn check(&self, num_features: usize, dim: usize) -> Result<(), Misfit> {
-        let fits = |labelled: &Labelled| {
-            labelled.features.len() == num_features
-                && labelled.target.len() == dim
-                && labelled.target.iter().all(|y| y.is_finite())
-        };
-        if !self.labelled.iter().all(fits) {
+        let mut labelled = self.labelled.iter().chain(&self.model.recent);
+        if !labelled.all(|labelled| labelled.fits(num_features, dim)) {
             return Err(Misfit::new("a labelled record has other features or targets than the config"));
         }
         if self.waiting.len() > MAX_WAITING {
@@ -115,21 +97,5 @@ impl SavedOperator {
             return Err(Misfit::new("an event waits that was not taken yet"));
         }
         Ok(())
-    }
-}
-
-impl Labelled {
-    /// What learning needs of this event.
-    pub(super) fn of(event: &Event) -> Self {
-        Self {
-            features: event.features.to_vec(),
-            target: event.target.as_ref().map(|target| target.values.to_vec()).unwrap_or_default(),
-        }
-    }
-
-    /// An event that can be learned from; it was published long ago, so nothing else of it matters.
-    pub(super) fn into_event(self) -> Rc<Event> {
-        let target = Target { values: self.target.into(), known: Known::WithEvent };
-        Rc::new(Event::bare(self.features.into(), Some(target)))
     }
 }

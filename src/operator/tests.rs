@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     config::Config,
     density,
-    model::{learner::Taken, noise::Draws},
+    model::{learner::Taken, noise::Draws, normaliser::Normaliser, standardiser::Standardiser},
     record::{RejectReason, Target},
     score::Published,
 };
@@ -495,8 +495,10 @@ proptest! {
         group in 1usize..50,
         regroup in 1usize..50,
         warmup in prop::sample::select(vec![64, 500]),
+        steps in 1usize..4,
     ) {
-        let config = config(&["target.wait=70s", &format!("learn.warmup={warmup}")]);
+        let sets = [format!("learn.warmup={warmup}"), format!("learn.steps={steps}")];
+        let config = config(&["target.wait=70s", &sets[0], &sets[1]]);
         let records = mixed_stream();
         let crashed_after = (saved_after + crashed_after).min(records.len());
 
@@ -629,9 +631,13 @@ fn a_state_of_another_net_or_with_a_weight_that_is_not_finite_is_refused() {
     assert!(refused(&|saved| saved.model.learner.trained.truncate(9)).is_some());
     assert!(refused(&|saved| saved.model.learner.averaged[3] = f32::NAN).is_some());
     assert!(refused(&|saved| saved.model.learner.moments[1][0] = -1.0).is_some());
-    assert!(refused(&|saved| saved.model.targets[0].scale = 0.0).is_some());
+    let without_scale = Standardiser::new(Normaliser { center: 0.0, scale: 0.0 }, &[]);
+    assert!(refused(&|saved| saved.model.targets[0] = without_scale).is_some());
     assert!(refused(&|saved| saved.model.features.truncate(1)).is_some());
     assert!(refused(&|saved| saved.labelled[0].features.push(Cell::Null)).is_some());
+    assert!(
+        refused(&|saved| saved.model.recent.push(Labelled { features: vec![], target: vec![0.0] })).is_some()
+    );
     let entry = WaitingEntry::Known { partition: 0, at: Position::at(100), due_us: 0 };
     assert!(refused(&|saved| saved.waiting.push(entry)).is_some());
 }

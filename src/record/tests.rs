@@ -70,6 +70,7 @@ fn config(format: InputFormat) -> Config {
         learn: config::Learn {
             enabled: true,
             batch: 128,
+            steps: 1,
             average: 0.95,
             optimizer: config::OptimizerKind::Adam,
             rate: 1e-3,

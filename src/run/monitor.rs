@@ -127,8 +127,10 @@ impl<'a> Monitor<'a> {
             Taken::Whole => {}
         }
         updates.taken.inc();
-        updates.loss_nats.set(step.loss_nats);
         updates.gradient_norm.set(step.gradient_norm);
+        if records > 0 {
+            updates.loss_nats.set(step.loss_nats); // a further step has seen its records before
+        }
         self.metrics.records.learned.inc_by(records as u64);
     }
 

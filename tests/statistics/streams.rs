@@ -31,6 +31,23 @@ pub struct Stream {
     pub spread: Spread,
     /// What targets are rounded to.
     pub step: Option<f64>,
+    /// How the stream changes as it goes on.
+    pub change: Change,
+}
+
+/// How a stream changes as it goes on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Change {
+    Never,
+    /// From this event on the location has the other sign and the scale is doubled.
+    Break {
+        at: usize,
+    },
+    /// Location and scale grow by so much over so many events, and stay there.
+    Ramp {
+        factor: f64,
+        over: usize,
+    },
 }
 
 /// How much the scale differs between events.
@@ -43,7 +60,7 @@ pub enum Spread {
 }
 
 const fn usual(name: &'static str, noise: Noise) -> Stream {
-    Stream { name, noise, spread: Spread::Usual, step: None }
+    Stream { name, noise, spread: Spread::Usual, step: None, change: Change::Never }
 }
 
 pub const STUDENT_3: Stream = usual("student-t 3", Noise::StudentT(3));
@@ -51,6 +68,14 @@ pub const GAUSSIAN: Stream = usual("gaussian", Noise::Gaussian);
 pub const ROUNDED: Stream = Stream { name: "rounded t 3", step: Some(0.5), ..usual("", Noise::StudentT(3)) };
 pub const POSITIVE: Stream = usual("positive 3", Noise::Lomax(3));
 pub const MIXTURE: Stream = usual("mixture", Noise::Mixture);
+
+pub const BREAK: Stream =
+    Stream { name: "break", change: Change::Break { at: 50_000 }, ..usual("", Noise::Gaussian) };
+pub const RAMP: Stream = Stream {
+    name: "ramp",
+    change: Change::Ramp { factor: 100.0, over: 1_000_000 },
+    ..usual("", Noise::StudentT(5))
+};
 
 pub const STREAMS: [Stream; 10] = [
     usual("student-t 2", Noise::StudentT(2)),
@@ -77,14 +102,23 @@ impl Stream {
         matches!(self.noise, Noise::Lomax(_))
     }
 
-    /// The distribution of the target of an event with these features.
-    pub fn given(&self, x: [f64; NUM_FEATURES]) -> Truth {
+    /// The distribution of the target of the stream's nth event, which has these features.
+    pub fn given(&self, nth: usize, x: [f64; NUM_FEATURES]) -> Truth {
         let location = if self.is_positive() { 0.0 } else { x[0] + 0.5 * (2.0 * x[1]).sin() };
         let log_scale = match self.spread {
             Spread::Usual => 0.3 * x[0] - 0.2 * x[1] * x[1],
             Spread::Wide => 1.5 * x[0] - 0.4 * x[1] * x[1],
         };
-        Truth { noise: self.noise, step: self.step, location, scale: log_scale.exp() }
+        let scale = log_scale.exp();
+        let (location, scale) = match self.change {
+            Change::Break { at } if nth >= at => (-location, 2.0 * scale),
+            Change::Ramp { factor, over } => {
+                let grown = factor.powf(nth.min(over) as f64 / over as f64);
+                (grown * (location + 2.0), grown * scale)
+            }
+            _ => (location, scale),
+        };
+        Truth { noise: self.noise, step: self.step, location, scale }
     }
 }
 

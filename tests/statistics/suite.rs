@@ -10,7 +10,7 @@ use tailwater::{
 
 use crate::{
     pit,
-    streams::{NUM_FEATURES, Stream, TAIL_PROBABILITIES},
+    streams::{NUM_FEATURES, Stream, TAIL_PROBABILITIES, Truth},
 };
 
 const CONFIG: &str = r#"
@@ -67,11 +67,32 @@ pub struct Report {
     pub clipped: f64,
 }
 
+/// The config that learns a stream, with these keys set.
+pub fn config(stream: Stream, sets: &[String]) -> Config {
+    let sets: Vec<String> = stream.sets().into_iter().chain(sets.iter().cloned()).collect();
+    Config::from_parts(CONFIG, "statistics.toml", &sets, std::iter::empty()).unwrap()
+}
+
+/// The stream's event at this offset, whose target is known with it; its truth, and its target.
+pub fn event(stream: Stream, seed: u64, offset: usize) -> (Event, Truth, f64) {
+    let mut draws = Draws::new(seed, 0, offset);
+    let x: [f64; NUM_FEATURES] = std::array::from_fn(|_| 2.0 * draws.uniform() - 1.0);
+    let truth = stream.given(offset, x);
+    let target = truth.draw(&mut draws);
+    let known = Target { values: [target].into(), known: Known::WithEvent };
+    let event = Event {
+        offset: offset as i64,
+        time_us: offset as i64,
+        thresholds: [f64::NAN; 3].into(),
+        ..Event::bare(x.map(Cell::Number).into(), Some(known))
+    };
+    (event, truth, target)
+}
+
 /// Runs `num_events` of a stream through the operator with these keys set, and judges the last `num_last`.
 pub fn run(stream: Stream, seed: u64, sets: &[String], num_events: usize, num_last: usize) -> Report {
-    let sets: Vec<String> = stream.sets().into_iter().chain(sets.iter().cloned()).collect();
     let noise = stream.noise;
-    let config = Config::from_parts(CONFIG, "statistics.toml", &sets, std::iter::empty()).unwrap();
+    let config = config(stream, sets);
     let density = density::build(&config.model, &config.target);
     let mut operator = Operator::new(&config, density.clone(), [(0, Position::at(0))].into());
     let quantiles = TAIL_PROBABILITIES.map(|p| noise.exceeded_with(p));
@@ -79,17 +100,9 @@ pub fn run(stream: Stream, seed: u64, sets: &[String], num_events: usize, num_la
     let mut judge = Judge::new(density.as_ref());
     let mut actions = Vec::new();
     for offset in 0..num_events {
-        let mut draws = Draws::new(seed, 0, offset);
-        let x: [f64; NUM_FEATURES] = std::array::from_fn(|_| 2.0 * draws.uniform() - 1.0);
-        let truth = stream.given(x);
-        let target = truth.draw(&mut draws);
-        let known = Target { values: [target].into(), known: Known::WithEvent };
-        operator.push(Input::Record(Record::Event(Event {
-            offset: offset as i64,
-            time_us: offset as i64,
-            thresholds: quantiles.map(|q| truth.place(q)).into(),
-            ..Event::bare(x.map(Cell::Number).into(), Some(known))
-        })));
+        let (event, truth, target) = event(stream, seed, offset);
+        let thresholds = quantiles.map(|q| truth.place(q)).into();
+        operator.push(Input::Record(Record::Event(Event { thresholds, ..event })));
         while operator.take(&mut actions).is_some() {}
         let Some(Action::Score(scored)) = actions.first() else { panic!("nothing was scored") };
         for action in &actions {

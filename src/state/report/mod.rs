@@ -417,8 +417,8 @@ impl SnapshotReport {
                     .as_ref()
                     .map(|config| config.target.fields.iter().map(ToString::to_string).collect())
                     .unwrap_or_default(),
-                centers: targets.iter().map(|target| target.center).collect(),
-                scales: targets.iter().map(|target| target.scale).collect(),
+                centers: targets.iter().map(|target| target.normaliser().center).collect(),
+                scales: targets.iter().map(|target| target.normaliser().scale).collect(),
             },
             features: features(&operator.model.features, config.as_ref()),
             weights: WeightsReport::new(learner, config.as_ref()),
@@ -454,8 +454,9 @@ fn features(saved: &[SavedFeature], config: Option<&Config>) -> Vec<FeatureRepor
     let feature = |(index, saved): (usize, &SavedFeature)| {
         let feature = named.map(|config| &config.features[index]);
         let learned = match saved {
-            SavedFeature::Number(Normaliser { center, scale }) => {
-                LearnedReport::Number { center: *center, scale: *scale }
+            SavedFeature::Number(standardiser) => {
+                let Normaliser { center, scale } = *standardiser.normaliser();
+                LearnedReport::Number { center, scale }
             }
             SavedFeature::Cycle => LearnedReport::Cycle,
             SavedFeature::Category(values) => LearnedReport::Category {

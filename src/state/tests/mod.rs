@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     config::{Config, Fact},
     density::{self, Density},
-    model::normaliser::Normaliser,
+    model::{normaliser::Normaliser, saved::Labelled, standardiser::Standardiser},
     operator::{
         Input, Operator,
         place::{Position, Positions},

@@ -1,0 +1,141 @@
+//! New centers and scales of inputs and targets, without a change of the function that the net computes.
+//!
+//! The idea is Pop-Art's (van Hasselt et al. 2016, "Learning values across many orders of magnitude", proposition 1): what a new unit does
+//! to a value the weights next to it undo. Here that holds for the inputs too, as far as hidden layers see them as they are (the squash
+//! bends what is beyond three scales), for the weights' moving average, and for the optimiser's moments: the first
+//! exactly, since it is linear in the gradients, the second as if an input's value and its mean were independent.
+
+use super::{net::Shape, standardiser::Rescaling};
+
+/// Weights and their average, and the optimiser's moments of them.
+pub struct Weights<'a> {
+    /// Weights of which each is to go on as before.
+    pub values: [&'a mut [f32]; 2],
+    /// First and second moment of the gradient.
+    pub moments: Option<[&'a mut [f32]; 2]>,
+}
+
+/// Makes up for a dense input's new unit; the indicator of a missing value stands behind it, where the value is 0 in every unit.
+pub fn input(shape: &Shape, at: usize, Rescaling { ratio, shift }: Rescaling, weights: &mut Weights<'_>) {
+    let places: Vec<[usize; 3]> = shape
+        .dense_row(at)
+        .zip(shape.dense_row(at + 1))
+        .map(|((weight, bias), (indicator, _))| [weight, bias, indicator])
+        .collect();
+    for values in &mut weights.values {
+        // W z + b = (ratio W) z′ + (b + shift W); and where the value is missing, V + b stays as it is.
+        for &[weight, bias, indicator] in &places {
+            let moved = shift * f64::from(values[weight]);
+            values[bias] = (f64::from(values[bias]) + moved) as f32;
+            values[indicator] = (f64::from(values[indicator]) - moved) as f32;
+            values[weight] = (ratio * f64::from(values[weight])) as f32;
+        }
+    }
+    if let Some([first, second]) = &mut weights.moments {
+        for &[weight, bias, indicator] in &places {
+            // The gradient in W′ is Σ δ z′ = (Σ δ z − shift Σ δ) / ratio over the rows that have a value.
+            let present = f64::from(first[bias]) - f64::from(first[indicator]);
+            first[weight] = ((f64::from(first[weight]) - shift * present) / ratio) as f32;
+            let of_bias = shift * shift * f64::from(second[bias]);
+            second[weight] = ((f64::from(second[weight]) + of_bias) / (ratio * ratio)) as f32;
+        }
+    }
+}
+
+/// Makes up for a target's new unit, by its location and log scale among the outputs.
+pub fn target(
+    shape: &Shape,
+    [location, log_scale]: [usize; 2],
+    Rescaling { ratio, shift }: Rescaling,
+    weights: &mut Weights<'_>,
+) {
+    let bias = shape.output_bias().start;
+    let scaled: Vec<usize> =
+        shape.output_column(location).chain(shape.linear_column(location)).chain([bias + location]).collect();
+    for values in &mut weights.values {
+        for &at in &scaled {
+            values[at] = (f64::from(values[at]) / ratio) as f32;
+        }
+        values[bias + location] = (f64::from(values[bias + location]) - shift / ratio) as f32;
+        values[bias + log_scale] = (f64::from(values[bias + log_scale]) - ratio.ln()) as f32;
+    }
+    if let Some([first, second]) = &mut weights.moments {
+        for &at in &scaled {
+            first[at] = (f64::from(first[at]) * ratio) as f32;
+            second[at] = (f64::from(second[at]) * ratio * ratio) as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        config::{Activation, FlowKind},
+        density::{Density, Nfn},
+        model::{
+            inputs::{NO_CATEGORY, Row},
+            net::Workspace,
+            noise::Draws,
+        },
+    };
+
+    fn net() -> (Nfn, Shape) {
+        let density = Nfn::new(&[FlowKind::Radial, FlowKind::Tail], 1);
+        let shape = Shape::new(4, &[3], &[8, 8], Activation::Tanh, &density.roles());
+        (density, shape)
+    }
+
+    fn drawn(shape: &Shape, seed: u64) -> Vec<f32> {
+        let mut draws = Draws::new(seed, 0, 0);
+        (0..shape.num_weights()).map(|_| 0.3 * draws.normal() as f32).collect()
+    }
+
+    /// log p(y) of a row, y in normalised units.
+    fn log_density(density: &Nfn, shape: &Shape, weights: &[f32], row: &Row, y: f64) -> f64 {
+        let (mut params, mut ws) = (vec![0.0; shape.num_outputs()], density.workspace());
+        shape.forward(weights, row, &mut params, &mut Workspace::default());
+        density.load(&params, &mut ws);
+        density.log_density(&[y], &mut ws)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Within three scales, and wherever a value is missing.
+        #[test]
+        fn a_new_unit_changes_nothing_of_what_the_net_computes(
+            seed: u64, ratio in 0.2f64..5.0, shift in -3.0f64..3.0, x in -2.9f64..2.9, y in -20.0f64..20.0, category in 0u32..4,
+        ) {
+            let rescaling = Rescaling { ratio, shift };
+            let renewed = (x - shift) / ratio;
+            prop_assume!(renewed.abs() < 2.9);
+            let (density, shape) = net();
+            let weights = drawn(&shape, seed);
+            let categories = vec![if category == 3 { NO_CATEGORY } else { category }];
+            let row = |present: bool, x: f64| {
+                let value = if present { [x as f32, 0.0] } else { [0.0, 1.0] };
+                Row { dense: [[0.5, 0.0], value].concat(), categories: categories.clone() }
+            };
+            let (mut of_input, mut average) = (weights.clone(), weights.clone());
+            let values = [&mut of_input[..], &mut average[..]];
+            input(&shape, 2, rescaling, &mut Weights { values, moments: None });
+            prop_assert_eq!(&of_input, &average);
+            for present in [true, false] {
+                let before = log_density(&density, &shape, &weights, &row(present, x), y);
+                let after = log_density(&density, &shape, &of_input, &row(present, renewed), y);
+                prop_assert!((after - before).abs() < 1e-4 * (1.0 + before.abs()), "{before} {after}");
+            }
+
+            let unit = density.unit().expect("a tail has a location");
+            let (mut of_target, mut average) = (weights.clone(), weights.clone());
+            let values = [&mut of_target[..], &mut average[..]];
+            target(&shape, [unit.locations[0], unit.log_scales[0]], rescaling, &mut Weights { values, moments: None });
+            let before = log_density(&density, &shape, &weights, &row(true, x), y);
+            let after = log_density(&density, &shape, &of_target, &row(true, x), (y - shift) / ratio) - ratio.ln();
+            prop_assert!((after - before).abs() < 1e-4 * (1.0 + before.abs()), "{before} {after}");
+        }
+    }
+}
