@@ -29,7 +29,7 @@ pub(super) fn log_scale_slope(log_scale: f64) -> f64 {
     1.0 - beyond * beyond
 }
 
-/// z = (x − m) ⊙ e⁻ˢ with s as [`log_scale`] makes it of s_raw.
+/// z = (x − m) ⊙ e⁻ˢ with s = s_raw for |s_raw| ≤ 8, and going towards ±12 beyond.
 ///
 /// Raw parameters: m (d), s_raw (d). This is exp(a) ⊙ x + b with a = −s and b = −m ⊙ e⁻ˢ, parametrised so that m and
 /// eˢ are the location and the scale of the data whatever the other is.
