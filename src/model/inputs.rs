@@ -11,7 +11,7 @@ use crate::{
     model::{
         normaliser::Normaliser,
         saved::{Misfit, SavedFeature},
-        standardiser::{Rescaling, Standardiser},
+        standardiser::{Reach, Rescaling, Standardiser},
         vocabulary::Vocabulary,
     },
     record::{Cell, Event},
@@ -23,6 +23,10 @@ pub const NO_CATEGORY: u32 = u32::MAX;
 /// Standardised values are clamped to this many scales, so that a feature that was constant during the
 /// warm-up, and so has no known scale, can't blow up the net when it first moves.
 pub const CLAMP_SCALES: f64 = 100.0;
+
+/// An input's unit goes no further than this from the warm-up's. What is far from there is clamped and squashed, and may well be
+/// in another unit by mistake: to undo that, the weights have to find back from what was made up for.
+const REACH: Reach = Reach { scale: 8.0, center: 8.0 };
 
 /// One row of inputs.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -146,14 +150,13 @@ impl Inputs {
         }
     }
 
-    /// Changes the units of numbers that have outgrown theirs; `rescaled` learns of each by its position among the dense inputs.
-    pub fn adapt(&mut self, mut rescaled: impl FnMut(usize, Rescaling)) {
+    /// Changes the units of numbers that have outgrown theirs, if what reads them can be `changed` along: each by its position among the
+    /// dense inputs.
+    pub fn adapt(&mut self, mut changed: impl FnMut(usize, Rescaling) -> bool) {
         let dense = self.encoders.iter_mut().filter(|e| !matches!(e, Encoder::Category(_)));
         for (nth, encoder) in dense.enumerate() {
-            if let Encoder::Number(standardiser) = encoder
-                && let Some(rescaling) = standardiser.adapt()
-            {
-                rescaled(2 * nth, rescaling);
+            if let Encoder::Number(standardiser) = encoder {
+                standardiser.adapt(REACH, |rescaling| changed(2 * nth, rescaling));
             }
         }
     }

@@ -40,6 +40,9 @@ pub struct Learner {
     gradient: Vec<f32>,
 }
 
+/// How far from 0 the bias of a scale's logarithm may be brought by a target's new unit: what the inputs add has to fit in, too.
+const MAX_LOG_SCALE_BIAS: f64 = 6.0;
+
 /// What became of a mini-batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
@@ -117,21 +120,32 @@ impl Learner {
         self.averaged.copy_from_slice(&self.trained);
     }
 
-    /// Goes on with a dense input in another unit.
-    pub fn rescale_input(&mut self, at: usize, rescaling: Rescaling) {
-        let (shape, mut weights) = self.parts();
-        rescale::input(&shape, at, rescaling, &mut weights);
+    /// Goes on with a dense input in another unit; whether it can.
+    pub fn rescale_input(&mut self, at: usize, rescaling: Rescaling) -> bool {
+        self.rescale(|shape, weights| rescale::input(shape, at, rescaling, weights))
     }
 
-    /// Goes on with a target in another unit, which its location and log scale among the density's parameters make up for.
-    pub fn rescale_target(&mut self, place: [usize; 2], rescaling: Rescaling) {
-        let (shape, mut weights) = self.parts();
-        rescale::target(&shape, place, rescaling, &mut weights);
+    /// Goes on with a target in another unit, which its location and log scale among the density's parameters make up for;
+    /// whether it can.
+    pub fn rescale_target(&mut self, [location, log_scale]: [usize; 2], rescaling: Rescaling) -> bool {
+        let bias = f64::from(self.trained[self.output_bias.start + log_scale]) - rescaling.ratio.ln();
+        // Further on, a scale's logarithm is no longer its parameter.
+        bias.abs() < MAX_LOG_SCALE_BIAS
+            && self
+                .rescale(|shape, weights| rescale::target(shape, [location, log_scale], rescaling, weights))
     }
 
-    fn parts(&mut self) -> (Shape, Weights<'_>) {
+    /// Changes weights and moments, or nothing where that would not leave all of them finite.
+    fn rescale(&mut self, change: impl FnOnce(&Shape, &mut Weights<'_>)) -> bool {
+        let before = (self.trained.clone(), self.averaged.clone(), self.optimizer.clone());
         let values = [&mut self.trained[..], &mut self.averaged[..]];
-        (self.twin.shape().clone(), Weights { values, moments: self.optimizer.moments_mut() })
+        change(self.twin.shape(), &mut Weights { values, moments: self.optimizer.moments_mut() });
+        let is_finite = self.trained.iter().chain(&self.averaged).all(|weight| weight.is_finite());
+        if is_finite && self.optimizer.is_finite() {
+            return true;
+        }
+        (self.trained, self.averaged, self.optimizer) = before;
+        false
     }
 
     /// Everything that the next step depends on.
@@ -179,13 +193,17 @@ impl Learner {
         self.updates
     }
 
+    /// Counts labelled records that are learned from for the first time.
+    pub fn count(&mut self, records: usize) {
+        self.records += records as u64;
+    }
+
     /// Learns from one mini-batch: a row of inputs and a row of normalised targets (`dim` each) a record. With `half_step`, a
     /// target (d = 1) is known to be that near, and its interval's probability is what is likely.
     ///
     /// A batch whose loss or gradient is not finite moves nothing, so the weights are finite at all times.
     pub fn step(&mut self, mut rows: Vec<Row>, mut targets: Vec<f64>, half_step: Option<f64>) -> Step {
         self.batches += 1;
-        self.records += rows.len() as u64;
         self.add_noise(&mut rows, &mut targets);
         let (loss_nats, gradient_norm) = self.differentiate(&rows, &targets, half_step);
         let taken = if !loss_nats.is_finite() {

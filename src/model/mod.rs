@@ -22,13 +22,13 @@ pub mod twin;
 pub mod vocabulary;
 
 use inputs::{Inputs, Row};
-use learner::{Learner, Step};
+use learner::{Learner, Step, Taken};
 use net::{Shape, Workspace};
 use noise::Draws;
 use normaliser::Normaliser;
 use recent::Recent;
 use saved::{Labelled, Misfit, SavedModel};
-use standardiser::Standardiser;
+use standardiser::{Reach, Standardiser};
 
 /// Which life of the model this is: 1 until a model starts anew where another one was.
 pub const FIRST_EPOCH: u32 = 1;
@@ -55,6 +55,9 @@ pub struct Model {
     row: Row,
     workspace: Workspace,
 }
+
+/// A target's unit may become any that is likely.
+const TARGET_REACH: Reach = Reach { scale: 1e6, center: f64::INFINITY };
 
 /// Which records a step is taken on is drawn from a generator of its own.
 const SAMPLE_SEED: u64 = 0x5a_5a_5a_5a;
@@ -196,8 +199,10 @@ impl Model {
     pub fn learn(&mut self, batch: &[Rc<Event>]) -> Vec<Step> {
         assert!(self.is_ready(), "learning begins when the warm-up has ended");
         batch.iter().for_each(|event| self.inputs.learn_categories(event));
+        self.learner.count(batch.len());
         let mut steps = vec![self.take_step(batch)];
-        if self.steps > 1 {
+        let is_skipped = matches!(steps[0].taken, Taken::Skipped(_));
+        if self.steps > 1 && !is_skipped {
             self.recent.add(batch);
             for _ in 1..self.steps {
                 let mut draws = Draws::new(self.seed ^ SAMPLE_SEED, self.learner.batches(), 0);
@@ -220,9 +225,7 @@ impl Model {
         let Some(unit) = density.unit() else { return };
         let places = unit.locations.into_iter().zip(unit.log_scales);
         for (target, (location, log_scale)) in targets.iter_mut().zip(places) {
-            if let Some(rescaling) = target.adapt() {
-                learner.rescale_target([location, log_scale], rescaling);
-            }
+            target.adapt(TARGET_REACH, |rescaling| learner.rescale_target([location, log_scale], rescaling));
         }
     }
 

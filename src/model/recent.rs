@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use super::noise::Draws;
+use super::{noise::Draws, saved::Labelled};
 use crate::record::Event;
 
 /// So many are kept.
@@ -15,9 +15,9 @@ const DECAY: f64 = 400.0;
 pub struct Recent(VecDeque<Rc<Event>>);
 
 impl Recent {
-    /// Takes note of events that are learned from; the oldest are forgotten.
+    /// Takes note of events that are learned from, without what is of no use for that; the oldest are forgotten.
     pub fn add(&mut self, events: &[Rc<Event>]) {
-        self.0.extend(events.iter().cloned());
+        self.0.extend(events.iter().map(|event| Labelled::of(event).into_event()));
         let surplus = self.0.len().saturating_sub(NUM_RECENT);
         self.0.drain(..surplus);
     }
@@ -43,21 +43,25 @@ mod tests {
 
     use super::*;
 
-    fn event(offset: i64) -> Rc<Event> {
-        Rc::new(Event { offset, ..Event::bare([].into(), None) })
+    fn event(nth: usize) -> Rc<Event> {
+        Labelled { features: vec![], target: vec![nth as f64] }.into_event()
+    }
+
+    fn nth(event: &Event) -> usize {
+        event.target.as_ref().unwrap().values[0] as usize
     }
 
     #[test]
     fn the_newest_are_kept_and_drawn_the_most_often() {
         let mut recent = Recent::default();
-        let events: Vec<_> = (0..NUM_RECENT as i64 + 500).map(event).collect();
+        let events: Vec<_> = (0..NUM_RECENT + 500).map(event).collect();
         events.chunks(100).for_each(|chunk| recent.add(chunk));
-        assert_eq!(recent.iter().next().unwrap().offset, 500);
+        assert_eq!(nth(recent.iter().next().unwrap()), 500);
         let drawn = recent.sample(20_000, &mut Draws::new(1, 1, 0));
-        let share = |offsets: std::ops::Range<i64>| {
-            drawn.iter().filter(|event| offsets.contains(&event.offset)).count() as f64 / 20_000.0
+        let share = |range: std::ops::Range<usize>| {
+            drawn.iter().filter(|event| range.contains(&nth(event))).count() as f64 / 20_000.0
         };
-        let end = NUM_RECENT as i64 + 500;
+        let end = NUM_RECENT + 500;
         assert!((share(500..end) - 1.0).abs() < 1e-9);
         let ratio = share(end - 200..end) / share(end - 600..end - 400);
         assert!((ratio - 1f64.exp()).abs() < 0.2, "{ratio}");
@@ -65,6 +69,6 @@ mod tests {
         let mut few = Recent::default();
         few.add(&[event(0), event(1)]);
         let drawn = few.sample(100, &mut Draws::new(1, 1, 0));
-        assert!((0..2).all(|offset| drawn.iter().any(|event| event.offset == offset)));
+        assert!((0..2).all(|wanted| drawn.iter().any(|event| nth(event) == wanted)));
     }
 }

@@ -21,6 +21,8 @@ pub fn input(shape: &Shape, at: usize, Rescaling { ratio, shift }: Rescaling, we
         .dense_row(at)
         .zip(shape.dense_row(at + 1))
         .map(|((weight, bias), (indicator, _))| [weight, bias, indicator])
+        // Where nothing is learned from the inputs there is nothing to make up for.
+        .filter(|[weight, ..]| !shape.frozen().contains(weight))
         .collect();
     for values in &mut weights.values {
         // W z + b = (ratio W) z′ + (b + shift W); and where the value is missing, V + b stays as it is.
@@ -79,6 +81,7 @@ mod tests {
             inputs::{NO_CATEGORY, Row},
             net::Workspace,
             noise::Draws,
+            twin::Twin,
         },
     };
 
@@ -99,6 +102,64 @@ mod tests {
         shape.forward(weights, row, &mut params, &mut Workspace::default());
         density.load(&params, &mut ws);
         density.log_density(&[y], &mut ws)
+    }
+
+    /// What a first moment is an average of.
+    fn gradient(shape: &Shape, weights: &[f32], rows: &[Row], by_outputs: &[f32]) -> Vec<f32> {
+        let mut twin = Twin::new(shape.clone());
+        let gradient = twin.gradient(weights, rows, |_, out| out.copy_from_slice(by_outputs));
+        gradient.expect("libtorch computes").to_vec()
+    }
+
+    fn assert_near(found: &[f32], expected: &[f32]) {
+        for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+            assert!((found - expected).abs() < 1e-3 * (1.0 + expected.abs()), "{at}: {found} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_first_moment_becomes_that_of_the_gradient_in_the_new_unit() {
+        for hidden in [&[8, 8][..], &[]] {
+            let density = Nfn::new(&[FlowKind::Radial, FlowKind::Tail], 2);
+            let shape = Shape::new(4, &[3], hidden, Activation::Tanh, &density.roles());
+            let weights = drawn(&shape, 1);
+            let mut draws = Draws::new(2, 0, 0);
+            let rescaling = Rescaling { ratio: 1.7, shift: -0.4 };
+            let (mut rows, mut renewed) = (Vec::new(), Vec::new());
+            for nth in 0..40 {
+                let z = 2.0 * draws.uniform() - 1.0;
+                let row =
+                    |value: [f32; 2]| Row { dense: [[0.3, 0.0], value].concat(), categories: vec![nth % 3] };
+                let missing = nth % 5 == 0;
+                rows.push(row(if missing { [0.0, 1.0] } else { [z as f32, 0.0] }));
+                let z = (z - rescaling.shift) / rescaling.ratio;
+                renewed.push(row(if missing { [0.0, 1.0] } else { [z as f32, 0.0] }));
+            }
+            let by_outputs: Vec<f32> = (0..40 * shape.num_outputs()).map(|_| draws.normal() as f32).collect();
+            let change = |change: &dyn Fn(&mut Weights<'_>)| {
+                let (mut values, mut average) = (weights.clone(), drawn(&shape, 3));
+                let mut first = gradient(&shape, &weights, &rows, &by_outputs);
+                let mut second = first.iter().map(|g| g * g).collect::<Vec<f32>>();
+                let moments = Some([&mut first[..], &mut second[..]]);
+                change(&mut Weights { values: [&mut values, &mut average], moments });
+                assert!(second.iter().all(|moment| *moment >= 0.0));
+                (values, first)
+            };
+            let (values, first) = change(&|weights| input(&shape, 2, rescaling, weights));
+            assert_near(&first, &gradient(&shape, &values, &renewed, &by_outputs));
+
+            // Of the second target: its location's derivative is in the new unit, too.
+            let unit = density.unit().expect("a tail has a location");
+            let place = [unit.locations[1], unit.log_scales[1]];
+            let (values, first) = change(&|weights| target(&shape, place, rescaling, weights));
+            let mut by_new = by_outputs.clone();
+            by_new
+                .iter_mut()
+                .skip(place[0])
+                .step_by(shape.num_outputs())
+                .for_each(|by| *by *= rescaling.ratio as f32);
+            assert_near(&first, &gradient(&shape, &values, &rows, &by_new));
+        }
     }
 
     proptest! {

@@ -9,8 +9,15 @@ use super::normaliser::{NORMAL_IQR, Normaliser};
 const RATE: f64 = 0.005;
 /// A center that is so many scales off is moved …
 const OFF_CENTER: f64 = 0.25;
-/// … and a scale that is so many times too small or too large is changed.
+/// … and a scale that is so many times too small or too large is changed, …
 const OFF_SCALE: f64 = 1.25;
+/// … by no more than this at once.
+const MOST_AT_ONCE: f64 = 2.0;
+/// What a value adds to the mean deviation ends here, in scales.
+const FAR: f64 = 8.0;
+/// A scale is no less than this share of the mean deviation, which is 0.8 of a Gaussian's: the quartiles of a variable that mostly has one
+/// value meet, and say nothing of its scale.
+const OF_DEVIATION: f64 = 0.7;
 
 /// Center and scale of a variable, and where its quartiles have gone since.
 ///
@@ -20,9 +27,13 @@ const OFF_SCALE: f64 = 1.25;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Standardiser {
     normaliser: Normaliser,
-    /// The quartiles, lower to upper.
+    /// What it was fitted to.
+    begun: Normaliser,
+    /// The quartiles, ascending.
     quartiles: [f64; 3],
-    /// The middle half of the values that it was fitted to was not one value: its scale can be told by the quartiles.
+    /// Mean distance from the median, of what is not too far.
+    deviation: f64,
+    /// The quartiles told the scale that it was fitted to.
     varies: bool,
 }
 
@@ -35,11 +46,22 @@ pub struct Rescaling {
     pub shift: f64,
 }
 
+/// How far center and scale may go from where they began.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reach {
+    /// So many times larger or smaller the scale may be.
+    pub scale: f64,
+    /// So many of the first scales the center may be away.
+    pub center: f64,
+}
+
 impl Standardiser {
     /// Leaves its variable as it is.
     pub const IDENTITY: Self = Self {
         normaliser: Normaliser::IDENTITY,
+        begun: Normaliser::IDENTITY,
         quartiles: [-0.5 * NORMAL_IQR, 0.0, 0.5 * NORMAL_IQR],
+        deviation: 1.0,
         varies: false,
     };
 
@@ -47,10 +69,12 @@ impl Standardiser {
     #[must_use]
     pub fn new(normaliser: Normaliser, sorted: &[f64]) -> Self {
         if sorted.is_empty() {
-            return Self { normaliser, ..Self::IDENTITY };
+            return Self { normaliser, begun: normaliser, ..Self::IDENTITY };
         }
         let quartiles = [0.25, 0.5, 0.75].map(|p| super::normaliser::quantile(sorted, p));
-        Self { normaliser, quartiles, varies: quartiles[2] > quartiles[0] }
+        let spread = (quartiles[2] - quartiles[0]) / NORMAL_IQR;
+        let varies = (spread / normaliser.scale - 1.0).abs() < 0.01;
+        Self { normaliser, begun: normaliser, quartiles, deviation: normaliser.scale, varies }
     }
 
     /// Center and scale.
@@ -62,42 +86,51 @@ impl Standardiser {
     /// Whether it maps finite values to finite values, and goes on doing so.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.normaliser.is_valid() && self.quartiles.iter().all(|quartile| quartile.is_finite())
+        self.normaliser.is_valid()
+            && self.begun.is_valid()
+            && self.quartiles.iter().chain([&self.deviation]).all(|value| value.is_finite())
     }
 
     /// Takes note of a value.
     pub fn follow(&mut self, value: f64) {
+        let scale = self.normaliser.scale;
+        // In the first scale too: seen by one that shrinks, a rare value would seem to come nearer and nearer.
+        let far = FAR * scale.max(self.begun.scale);
+        let distance = (value - self.quartiles[1]).abs().min(far);
+        self.deviation += RATE * (distance - self.deviation);
         for (quartile, p) in self.quartiles.iter_mut().zip([0.25, 0.5, 0.75]) {
             let by = if value > *quartile { p } else { p - 1.0 };
-            let moved = *quartile + RATE * self.normaliser.scale * by;
+            let moved = *quartile + RATE * scale * by;
             if moved.is_finite() {
                 *quartile = moved;
             }
         }
+        self.quartiles.sort_by(f64::total_cmp);
     }
 
-    /// Changes center and scale where they are clearly off.
-    pub fn adapt(&mut self) -> Option<Rescaling> {
+    /// Changes center and scale where they are clearly off, within `reach`, if what uses them can be `changed` along.
+    pub fn adapt(&mut self, reach: Reach, changed: impl FnOnce(Rescaling) -> bool) {
         let Normaliser { center, scale } = self.normaliser;
         let [lower, median, upper] = self.quartiles;
-        let mut spread = (upper - lower) / NORMAL_IQR;
-        // Of a variable that mostly has one value the quartiles say only that it began to vary.
-        if !self.varies && spread < scale {
-            spread = scale;
-        }
+        let spread = ((upper - lower) / NORMAL_IQR).max(OF_DEVIATION * self.deviation);
         let is_off_scale = !(scale / OFF_SCALE..=scale * OFF_SCALE).contains(&spread);
-        if !is_off_scale && (median - center).abs() <= OFF_CENTER * scale {
-            return None;
-        }
-        let spread = if is_off_scale { spread } else { scale };
-        let adapted = Normaliser::publishable(median, spread);
+        // Of a variable that mostly had one value the quartiles say only that it has begun to vary.
+        let is_told = self.varies || spread > scale;
+        let wanted = if is_off_scale && is_told { spread } else { scale };
+        let wanted = wanted
+            .clamp(scale / MOST_AT_ONCE, scale * MOST_AT_ONCE)
+            .clamp(self.begun.scale / reach.scale, self.begun.scale * reach.scale);
+        let is_off_center = (median - center).abs() > OFF_CENTER * scale;
+        let center_reach = reach.center * self.begun.scale;
+        let moved = if is_off_center { median } else { center };
+        let moved = moved.clamp(self.begun.center - center_reach, self.begun.center + center_reach);
+        let adapted = Normaliser::publishable(moved, wanted);
         let rescaling = Rescaling { ratio: adapted.scale / scale, shift: (adapted.center - center) / scale };
-        // What can't be told apart in single precision stays.
-        let is_sound = rescaling.ratio.is_finite() && rescaling.ratio > 0.0 && rescaling.shift.is_finite();
-        (is_sound && adapted != self.normaliser).then(|| {
+        // Where a center can't be told in single precision to within some scales, it stays.
+        let is_sound = rescaling.ratio.is_finite() && rescaling.ratio > 0.0 && rescaling.shift.abs() <= FAR;
+        if is_sound && adapted != self.normaliser && changed(rescaling) {
             self.normaliser = adapted;
-            rescaling
-        })
+        }
     }
 }
 
@@ -116,54 +149,85 @@ mod tests {
         Standardiser::new(normaliser, &values)
     }
 
+    const FREE: Reach = Reach { scale: 1e6, center: f64::INFINITY };
+
+    /// Follows the values; the product of the ratios, and how often it adapted.
+    fn follow(
+        standardiser: &mut Standardiser,
+        values: impl Iterator<Item = f64>,
+        reach: Reach,
+    ) -> (f64, usize) {
+        let (mut product, mut times) = (1.0, 0);
+        for value in values {
+            standardiser.follow(value);
+            standardiser.adapt(reach, |Rescaling { ratio, .. }| {
+                product *= ratio;
+                times += 1;
+                true
+            });
+            assert!(standardiser.is_valid());
+        }
+        (product, times)
+    }
+
     #[test]
     fn it_stays_where_its_variable_stays() {
         let mut standardiser = fitted(&draws(2_000, 1));
-        let begun = *standardiser.normaliser();
-        for value in draws(100_000, 2) {
-            standardiser.follow(value);
-            assert_eq!(standardiser.adapt(), None);
-        }
-        assert_eq!(*standardiser.normaliser(), begun);
+        let (_, times) = follow(&mut standardiser, draws(100_000, 2).into_iter(), FREE);
+        assert_eq!(times, 0);
     }
 
     #[test]
     fn it_follows_a_variable_that_grows_a_thousandfold_and_shrinks_again() {
         let mut standardiser = fitted(&draws(2_000, 1));
-        for (scale, n) in [(1e3, 30_000), (1e-3, 60_000)] {
-            let mut product = standardiser.normaliser().scale;
-            for value in draws(n, 3) {
-                standardiser.follow(scale * (value + 5.0));
-                if let Some(Rescaling { ratio, .. }) = standardiser.adapt() {
-                    product *= ratio;
-                }
-            }
+        for (scale, n) in [(1e3, 30_000), (1e-2, 60_000)] {
+            let before = standardiser.normaliser().scale;
+            let values = draws(n, 3).into_iter().map(|value| scale * (value + 5.0));
+            let (product, _) = follow(&mut standardiser, values, FREE);
             let now = standardiser.normaliser();
             assert!((now.scale / scale - 1.0).abs() < 0.35, "{now:?}");
             assert!((now.center / scale - 5.0).abs() < 0.4, "{now:?}");
-            assert!((product / now.scale - 1.0).abs() < 1e-6, "the ratios are those of the scales");
+            assert!((product * before / now.scale - 1.0).abs() < 1e-6, "the ratios are those of the scales");
         }
+    }
+
+    #[test]
+    fn it_stays_within_its_reach_whatever_comes() {
+        let reach = Reach { scale: 8.0, center: 8.0 };
+        let never = std::iter::repeat_n(0.0, 100_000);
+        let rarely = (0..100_000).map(|i| if i % 10 == 0 { 1.0 } else { 0.0 });
+        let counter = (0..100_000).map(f64::from);
+        let extremes = [f64::MAX, f64::MIN, f64::MIN_POSITIVE].into_iter().cycle().take(100_000);
+        let hostile: [Box<dyn Iterator<Item = f64>>; 4] =
+            [Box::new(never), Box::new(rarely), Box::new(counter), Box::new(extremes)];
+        for values in hostile {
+            let mut standardiser = fitted(&draws(2_000, 1));
+            let begun = *standardiser.normaliser();
+            let (product, _) = follow(&mut standardiser, values, reach);
+            let now = *standardiser.normaliser();
+            assert!((0.124..8.01).contains(&product), "{product}");
+            assert!((now.center - begun.center).abs() <= 8.01 * begun.scale, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn a_share_of_ones_that_falls_keeps_a_scale() {
+        let ones = |n: usize, share: usize| (0..n).map(move |i| if i * 7 % 100 < share { 1.0 } else { 0.0 });
+        let mut standardiser = fitted(&ones(2_000, 30).collect::<Vec<_>>());
+        follow(&mut standardiser, ones(200_000, 10), FREE);
+        assert!(standardiser.normaliser().scale > 0.05, "{standardiser:?}");
     }
 
     #[test]
     fn a_rain_gauge_keeps_its_scale() {
         let rain: Vec<f64> = (0..2_000).map(|i| if i % 10 == 0 { 1.0 } else { 0.0 }).collect();
         let mut standardiser = fitted(&rain);
-        let begun = *standardiser.normaliser();
-        for value in rain.iter().cycle().take(50_000) {
-            standardiser.follow(*value);
-            assert_eq!(standardiser.adapt(), None);
-        }
-        assert_eq!(*standardiser.normaliser(), begun);
-    }
-
-    #[test]
-    fn extreme_values_leave_it_finite() {
-        let mut standardiser = fitted(&draws(100, 1));
-        for value in [f64::MAX, f64::MIN, f64::MIN_POSITIVE].iter().cycle().take(300_000) {
-            standardiser.follow(*value);
-            standardiser.adapt();
-            assert!(standardiser.is_valid() && standardiser.normaliser().scale > 0.0);
-        }
+        let begun = standardiser.normaliser().scale;
+        follow(&mut standardiser, rain.iter().cycle().copied().take(50_000), FREE);
+        assert_eq!(standardiser.normaliser().scale, begun);
+        // Rounding is no spread.
+        let mut rounding = fitted(&[0.3, 0.1 + 0.2, 0.3, 0.1 + 0.2]);
+        follow(&mut rounding, [0.3, 0.1 + 0.2].into_iter().cycle().take(10_000), FREE);
+        assert_eq!(rounding.normaliser().scale, 1.0);
     }
 }

@@ -540,11 +540,13 @@ impl Operator {
         for (nth, step) in self.model.learn(&batch).into_iter().enumerate() {
             // Later steps are on records that were learned from.
             let records = if nth == 0 { records } else { 0 };
-            if let StepTaken::Skipped(_) = step.taken {
-                self.counts.skipped += 1;
-            } else if nth == 0 {
-                self.counts.learned += records as u64;
-                self.counts.loss_nats = Some(step.loss_nats);
+            match step.taken {
+                _ if nth > 0 => {}
+                StepTaken::Skipped(_) => self.counts.skipped += 1,
+                StepTaken::Whole | StepTaken::Clipped => {
+                    self.counts.learned += records as u64;
+                    self.counts.loss_nats = Some(step.loss_nats);
+                }
             }
             actions.push(Action::Learned { step, records });
         }

@@ -12,7 +12,7 @@ use streams::{
     BREAK, Change, GAUSSIAN, MIXTURE, POSITIVE, RAMP, ROUNDED, STREAMS, STUDENT_3, Stream, TAIL_PROBABILITIES,
 };
 use suite::{AFFINE, Contender, KMN, MDN, NFN, Report, run};
-use tailwater::record::{Decoder, Known, Message, Record};
+use tailwater::record::{Cell, Decoder, Known, Message, Record};
 
 const NUM_EVENTS: usize = 60_000;
 const NUM_LAST: usize = 15_000;
@@ -96,13 +96,42 @@ fn two_thousand_events_after_a_break_the_stream_is_learned_anew() {
     assert!(regrets[0] < 0.02 && regrets[1] > 0.5 && regrets[2] < 0.1, "{regrets:?}");
 }
 
-/// Inputs and targets outgrow the units that the warm-up found.
+/// Targets outgrow the unit that the warm-up found.
 #[test]
 fn a_target_that_grows_a_hundredfold_is_followed() {
     let stream = Stream { change: Change::Ramp { factor: 100.0, over: 150_000 }, ..RAMP };
     let regrets = changes::regrets(stream, 1, &[], &[5_000..20_000, 20_000..80_000, 80_000..150_000]);
     println!("{regrets:?}");
     assert!(regrets.iter().all(|&regret| regret < 0.03), "{regrets:?}");
+}
+
+/// After 10,000 events: what is learned of the features that are left is not spoilt, and no step is skipped.
+#[test]
+fn features_that_stop_jump_or_grow_leave_learning_going() {
+    type Shown = fn(usize, &mut [Cell]);
+    let hostile: [(&str, Shown, f64); 5] = [
+        ("in thousandths", |_, cells| scaled(&mut cells[1], 1e3), 0.05),
+        ("stuck", |_, cells| cells[1] = Cell::Number(0.0), 0.35),
+        ("missing", |_, cells| cells[1] = Cell::Null, 0.35),
+        ("counting", |nth, cells| cells[1] = Cell::Number(nth as f64), 0.35),
+        ("extreme", |nth, cells| cells[1] = Cell::Number(if nth % 2 == 0 { 1e300 } else { -1e300 }), 0.35),
+    ];
+    for (name, shown, bound) in hostile {
+        let shown = |nth: usize, cells: &mut [Cell]| {
+            if nth >= 10_000 {
+                shown(nth, cells)
+            }
+        };
+        let regrets = changes::regrets_as_shown(GAUSSIAN, 1, &[], &[9_000..10_000, 50_000..60_000], shown);
+        println!("{name}: {regrets:?}");
+        assert!(regrets[0] < 0.05 && regrets[1] < bound, "{name}: {regrets:?}");
+    }
+}
+
+fn scaled(cell: &mut Cell, by: f64) {
+    if let Cell::Number(value) = cell {
+        *value *= by;
+    }
 }
 
 #[test]
