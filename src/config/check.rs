@@ -31,7 +31,7 @@ struct Checker<'a> {
     errors: &'a mut Errors,
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
     /// Reports a fault of a key that depends on others, unless one of them is known to be wrong: then a stand-in was
     /// checked, not what the user wrote.
     fn report(&mut self, key: &str, others: &[&str], problem: impl Into<String>) {
@@ -47,15 +47,12 @@ impl Checker<'_> {
 
     /// The same for one item of a list, of which a list may have several.
     fn report_item(&mut self, key: &str, index: usize, problem: impl Into<String>) {
-        let Some((origin, shown)) = self.item(key, index).map(|item| (item.origin.clone(), item.shown()))
-        else {
-            return;
-        };
-        self.errors.push(&origin, &format!("{key}[{index}]"), Some(shown), problem);
+        let Some(item) = self.item(key, index) else { return };
+        self.errors.push(&item.origin, &format!("{key}[{index}]"), Some(item.shown()), problem);
     }
 
     /// An item of a list that the user wrote; of a default there is none.
-    fn item(&self, key: &str, index: usize) -> Option<&Node> {
+    fn item(&self, key: &str, index: usize) -> Option<&'a Node> {
         match &self.tree.at(key)?.value {
             Value::Array(items) => items.get(index),
             _ => None,

@@ -37,10 +37,8 @@ pub struct Joint {
 /// A marginal distribution: its distribution function is linear between the images.
 #[derive(Debug, Clone, Default)]
 struct Axis {
-    /// The images in order, with the points that they are of.
-    order: Vec<(f64, u32)>,
-    /// The images, ascending.
-    values: Vec<f64>,
+    /// The images, ascending, with the points that they are of.
+    images: Vec<(f64, u32)>,
     /// P(Y ≤ value): all weight before it and half of its own.
     cdf: Vec<f64>,
     /// P(Y > value), summed from above: as precise where it is small.
@@ -48,6 +46,21 @@ struct Axis {
     /// The tails' indices.
     lower_index: f64,
     upper_index: f64,
+}
+
+impl Axis {
+    /// One of the two probabilities at y: linear between the images, and beyond all of them as at its `ends`.
+    fn probability(&self, at_images: &[f64], ends: [f64; 2], y: f64) -> f64 {
+        match self.images.partition_point(|&(image, _)| image < y) {
+            0 => ends[0],
+            n if n == self.images.len() => ends[1],
+            n => {
+                let [low, high] = [n - 1, n];
+                let images = [self.images[low].0, self.images[high].0];
+                between(images, [at_images[low], at_images[high]], y).min(1.0)
+            }
+        }
+    }
 }
 
 impl Joint {
@@ -101,8 +114,7 @@ impl Joint {
         let total: f64 = weights.iter().sum();
         weights.iter_mut().for_each(|weight| *weight /= total);
         let axis = Axis {
-            order: Vec::with_capacity(weights.len()),
-            values: vec![0.0; weights.len()],
+            images: Vec::with_capacity(weights.len()),
             cdf: vec![0.0; weights.len()],
             sf: vec![0.0; weights.len()],
             lower_index: 0.0,
@@ -118,18 +130,17 @@ impl Joint {
             density.to_data(z, y, ws);
         }
         for (nth, axis) in axes.iter_mut().enumerate() {
-            axis.order.clear();
-            axis.order.extend(points[nth..].iter().step_by(*dim).copied().zip(0..));
-            axis.order.sort_unstable_by(|(a, i), (b, j)| a.total_cmp(b).then(i.cmp(j)));
+            axis.images.clear();
+            axis.images.extend(points[nth..].iter().step_by(*dim).copied().zip(0..));
+            axis.images.sort_unstable_by(|(a, i), (b, j)| a.total_cmp(b).then(i.cmp(j)));
             let mut below = 0.0;
-            for (at, &(value, point)) in axis.order.iter().enumerate() {
+            for (at, &(_, point)) in axis.images.iter().enumerate() {
                 let weight = weights[point as usize];
-                axis.values[at] = value;
                 axis.cdf[at] = below + 0.5 * weight;
                 below += weight;
             }
             let mut above = 0.0;
-            for (at, &(_, point)) in axis.order.iter().enumerate().rev() {
+            for (at, &(_, point)) in axis.images.iter().enumerate().rev() {
                 let weight = weights[point as usize];
                 axis.sf[at] = above + 0.5 * weight;
                 above += weight;
@@ -142,29 +153,21 @@ impl Joint {
     /// P(Y ≤ y) of one target.
     #[must_use]
     pub fn cdf(&self, axis: usize, y: f64) -> f64 {
-        let Axis { values, cdf, .. } = &self.axes[axis];
-        match values.partition_point(|&value| value < y) {
-            0 => 0.0,
-            n if n == values.len() => 1.0,
-            n => between([values[n - 1], values[n]], [cdf[n - 1], cdf[n]], y).min(1.0),
-        }
+        let axis = &self.axes[axis];
+        axis.probability(&axis.cdf, [0.0, 1.0], y)
     }
 
     /// P(Y > y) of one target.
     #[must_use]
     pub fn sf(&self, axis: usize, y: f64) -> f64 {
-        let Axis { values, sf, .. } = &self.axes[axis];
-        match values.partition_point(|&value| value < y) {
-            0 => 1.0,
-            n if n == values.len() => 0.0,
-            n => between([values[n - 1], values[n]], [sf[n - 1], sf[n]], y).min(1.0),
-        }
+        let axis = &self.axes[axis];
+        axis.probability(&axis.sf, [1.0, 0.0], y)
     }
 
     /// The y with P(Y ≤ y) = p of one target.
     #[must_use]
     pub fn quantile(&self, axis: usize, p: f64) -> f64 {
-        let Axis { values, cdf, sf, .. } = &self.axes[axis];
+        let Axis { images, cdf, sf, .. } = &self.axes[axis];
         // By the smaller of the two probabilities, which is the more precise.
         let (sums, p, n) = if p <= 0.5 {
             (cdf, p, cdf.partition_point(|&below| below < p))
@@ -172,23 +175,23 @@ impl Joint {
             (sf, 1.0 - p, sf.partition_point(|&above| above > 1.0 - p))
         };
         match n {
-            0 => values[0],
-            n if n == values.len() => values[n - 1],
-            n => between([sums[n - 1], sums[n]], [values[n - 1], values[n]], p),
+            0 => images[0].0,
+            n if n == images.len() => images[n - 1].0,
+            n => between([sums[n - 1], sums[n]], [images[n - 1].0, images[n].0], p),
         }
     }
 
     /// E[Y | Y > q] beyond the p-quantile of one target; NaN where its tail index is so high that it is infinite, or nearly.
     #[must_use]
     pub fn shortfall(&self, axis: usize, p: f64) -> f64 {
-        let Axis { order, values, upper_index, .. } = &self.axes[axis];
+        let Axis { images, upper_index, .. } = &self.axes[axis];
         if *upper_index >= MAX_INDEX {
             return f64::NAN;
         }
         let quantile = self.quantile(axis, p);
-        let first = values.partition_point(|&value| value <= quantile);
+        let first = images.partition_point(|&(value, _)| value <= quantile);
         let (mut sum, mut mass) = (0.0, 0.0);
-        for &(value, point) in &order[first..] {
+        for &(value, point) in &images[first..] {
             let weight = self.weights[point as usize];
             sum += weight * value;
             mass += weight;
