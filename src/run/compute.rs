@@ -49,6 +49,9 @@ pub struct Compute<'a> {
     next_save: Instant,
     /// A place has moved since the state was last saved, or it was never saved.
     is_unsaved: bool,
+    /// There is no snapshot yet of what this term began with: the first commit has to bring it, since nothing could go on
+    /// from a commit without any.
+    owes_snapshot: bool,
     /// The publisher sets it when a snapshot could not be kept.
     was_lost: Arc<AtomicBool>,
     /// What was taken since then, in runs of one partition.
@@ -106,6 +109,7 @@ impl<'a> Compute<'a> {
             save_every: config.state.interval,
             next_save: if start.is_saved { now + config.state.interval } else { now },
             is_unsaved: !start.is_saved,
+            owes_snapshot: !start.is_saved,
             was_lost: start.was_lost.clone(),
             num_runs: 0,
             restore: Some(Restore { begun: start.begun, next_log: now, records: 0, of: start.num_replayed }),
@@ -256,7 +260,8 @@ impl<'a> Compute<'a> {
         let saves = self.is_unsaved
             && !self.operator.is_amid()
             && (is_last || now >= self.next_save || self.num_runs > MAX_RUNS);
-        if !self.outputs.is_uncommitted() && !has_moved && !saves {
+        let is_idle = !self.outputs.is_uncommitted() && !has_moved && !saves;
+        if is_idle || (self.owes_snapshot && !saves) {
             return Ok(());
         }
         let order = self.operator.take_order();
@@ -264,9 +269,90 @@ impl<'a> Compute<'a> {
         let snapshot = saves.then(|| self.operator.saved());
         if saves {
             self.next_save = now + self.save_every;
-            (self.is_unsaved, self.num_runs) = (false, 0);
+            (self.is_unsaved, self.owes_snapshot, self.num_runs) = (false, false, 0);
         }
         let positions = self.operator.positions().clone();
         self.outputs.commit(|timestamps_ms| Commit { positions, order, snapshot, timestamps_ms })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{
+        density,
+        kafka::publisher::{self, Publish},
+        operator::{Input, place::Position},
+        record::{Cell, Event, Known, Record, Target},
+        run::spec,
+    };
+
+    fn event(offset: i64, known_us: i64) -> Input {
+        Input::Record(Record::Event(Event {
+            partition: 0,
+            offset,
+            row: 0,
+            last: true,
+            timestamp_ms: Some(offset),
+            time_us: offset,
+            key: None,
+            features: [Cell::Number(0.0)].into(),
+            carry: [].into(),
+            thresholds: [].into(),
+            target: Some(Target { values: [0.0].into(), known: Known::At(known_us) }),
+        }))
+    }
+
+    #[test]
+    fn the_first_commit_brings_a_snapshot_though_it_is_due_amid_a_record() {
+        let config = r#"
+            [kafka]
+            brokers = "localhost:9092"
+            group = "g"
+            [input]
+            topic = "in"
+            [output]
+            topic = "out"
+            [target]
+            fields = ["y"]
+            wait = "1h"
+            [features]
+            x = "number"
+        "#;
+        let sets = ["delivery.commit=1ms".to_owned()];
+        let config = Config::from_parts(config, "test.toml", &sets, std::iter::empty()).unwrap();
+        let density = density::build(&config.model, &config.target);
+        let mut operator = Operator::new(&config, density.clone(), [(0, Position::at(0))].into());
+        // So many targets come due with the next event that it is not taken at once.
+        let num_held = 200;
+        let mut actions = Vec::new();
+        for offset in 0..num_held {
+            operator.push(event(offset, 1000));
+            while operator.take(&mut actions).is_some() {}
+        }
+        operator.push(event(2000, 3000));
+
+        let (metrics, health) = (Metrics::new(&spec::metrics(&config)), Health::new());
+        let (backlog, observed) = (Backlog::new(1), Observed::default());
+        let (outbox, inbox) = publisher::channel();
+        let outputs = Outputs::new(&config, density.as_ref(), outbox, &health).unwrap();
+        let start =
+            Start { begun: Instant::now(), num_replayed: 0, is_saved: false, was_lost: Arc::default() };
+        let mut compute =
+            Compute::new(&config, operator, &start, outputs, &backlog, &observed, &metrics, &health);
+        std::thread::sleep(Duration::from_millis(2)); // a commit is due all the time
+        compute.restore = None;
+        compute.take_all(&|| false).unwrap();
+        compute.commit(true).unwrap();
+        drop(compute);
+        let mut commits = inbox.try_iter().filter_map(|publish| match publish {
+            Publish::Commit(commit) => Some(commit),
+            Publish::Message(_) => None,
+        });
+        let first = commits.next().unwrap();
+        let saved = first.snapshot.expect("the first commit has no snapshot");
+        assert_eq!(saved.positions, first.positions);
     }
 }
