@@ -7,7 +7,8 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tailwater::{
     config::Config,
-    density, flights,
+    density::Densities,
+    flights,
     metrics::{Metrics, MetricsSpec},
     model::noise::Draws,
     operator::{Action, Input, Operator, place::Position},
@@ -70,7 +71,7 @@ fn event(c: &mut Criterion) {
         }
     }
     let mut operator =
-        Operator::new(&config, density::build(&config.model, &config.target), [(0, Position::at(0))].into());
+        Operator::new(&config, Densities::new(&config.model, &config.target), [(0, Position::at(0))].into());
     let mut actions = Vec::new();
     let take = |operator: &mut Operator, record: &Record, actions: &mut Vec<Action>| {
         operator.push(Input::Record(record.clone()));
@@ -104,15 +105,24 @@ fn figures(c: &mut Criterion) {
         let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
         let config =
             Config::from_parts(CONFIG, "bench.toml", &sets, std::iter::empty()).expect("it is right");
-        let density = density::build(&config.model, &config.target);
-        let mut figures = Figures::new(&config, density.clone());
+        let densities = Densities::new(&config.model, &config.target);
+        let mut figures = Figures::new(&config, densities.published());
+        let dim = densities.net.dim();
         // One distribution after another, all of them bent.
         let params: Vec<Vec<f32>> = (0..64)
             .map(|seed| {
                 let mut draws = Draws::new(seed, 1, 0);
-                let mut params = density.initial(&[]);
+                let mut params = densities.net.initial(&[]);
                 params.iter_mut().for_each(|param| *param += 0.5 * draws.normal() as f32);
-                (0..density.dim()).for_each(|_| params.extend([0.0, 1.0]));
+                if densities.blend.is_some() {
+                    // As when the net has long been the better.
+                    params.extend(densities.baseline.initial(&[]).into_iter().chain([
+                        1e-9_f32.ln(),
+                        0.0,
+                        1.0,
+                    ]));
+                }
+                (0..dim).for_each(|_| params.extend([0.0, 1.0]));
                 params
             })
             .collect();
@@ -129,7 +139,7 @@ fn learn(c: &mut Criterion) {
     let config = config(128);
     let events = events(&config, 2_048);
     let mut operator =
-        Operator::new(&config, density::build(&config.model, &config.target), [(0, Position::at(0))].into());
+        Operator::new(&config, Densities::new(&config.model, &config.target), [(0, Position::at(0))].into());
     let mut actions = Vec::new();
     let mut group = c.benchmark_group("learn");
     group.throughput(Throughput::Elements(128));
@@ -153,16 +163,16 @@ fn learn(c: &mut Criterion) {
 /// A full batch of scores to bytes.
 fn encode(c: &mut Criterion) {
     let config = config(128);
-    let density = density::build(&config.model, &config.target);
+    let densities = Densities::new(&config.model, &config.target);
     let provenance = Provenance { version: "0", group: "bench", config: "0", model: "{}" };
     let schema = RowSchema::scores(
         &Columns::new(&config),
         &tailwater::record::carry_types(&config),
         config.input.format,
-        tailwater::model::num_params(density.as_ref()),
+        tailwater::model::num_params(densities.published().as_ref()),
         &provenance,
     );
-    let mut operator = Operator::new(&config, density, [(0, Position::at(0))].into());
+    let mut operator = Operator::new(&config, densities, [(0, Position::at(0))].into());
     let mut actions = Vec::new();
     for record in events(&config, 1_536) {
         operator.push(Input::Record(record));

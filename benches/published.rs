@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use tailwater::{
     config::Config,
-    density,
+    density::Densities,
     model::{Model, noise::Draws},
     record::{Cell, Event, Known, Target},
 };
@@ -75,8 +75,8 @@ fn run(table: &str, key: &str, noise: &str, seed: u64, passes: usize) -> f64 {
         features.join("\n"),
     );
     let config = Config::from_parts(&text, "published.toml", &[key.to_owned()], std::iter::empty()).unwrap();
-    let density = density::build(&config.model, &config.target);
-    let mut model = Model::new(&config, density.clone());
+    let densities = Densities::new(&config.model, &config.target);
+    let mut model = Model::new(&config, densities.clone());
     model.fit(train);
     let mut order = train.to_vec();
     for pass in 1..=passes {
@@ -86,12 +86,14 @@ fn run(table: &str, key: &str, noise: &str, seed: u64, passes: usize) -> f64 {
         });
     }
 
-    let mut workspace = density.workspace();
+    let mut workspace = densities.net.workspace();
+    // The net alone: nothing was learned without features.
+    let density = densities.net;
     let score = |event: &Rc<Event>| {
         let params = model.distribution(event);
         let (own, target) = params.split_at(params.len() - 2);
         let (center, scale) = (f64::from(target[0]), f64::from(target[1]));
-        density.load(own, &mut workspace);
+        density.load(&own[..density.num_params()], &mut workspace);
         let y = (event.target.as_ref().unwrap().values[0] - center) / scale;
         density.log_density(&[y], &mut workspace) - scale.ln()
     };

@@ -6,10 +6,14 @@
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
+#[path = "../tests/statistics/baseline.rs"]
+mod baseline;
 #[path = "../tests/statistics/changes.rs"]
 mod changes;
 #[path = "../tests/statistics/flights.rs"]
 mod flights;
+#[path = "../tests/statistics/follow.rs"]
+mod follow;
 #[path = "../tests/statistics/pit.rs"]
 mod pit;
 #[path = "../tests/statistics/streams.rs"]

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use tailwater::{
     config::FlowKind,
-    density::{Density, Kmn, Mdn, Nfn, Role},
+    density::{Density, Kmn, Learnable, Mdn, Nfn, Role},
     flow::{At, Grad, Layer, Stack, Transform, tail::MAX_INDEX},
 };
 use tch::{Kind, Tensor};
@@ -307,7 +307,7 @@ proptest! {
         low in -3.0..3.0f64,
         log10_width in -1.0..1.0f64,
     ) {
-        let density: &dyn Density = if is_kernel { &Kmn } else { &Mdn };
+        let density: &dyn Learnable = if is_kernel { &Kmn } else { &Mdn };
         let params = &raw[..density.num_params()];
         let raw: Vec<f64> = params.iter().map(|&param| f64::from(param)).collect();
         let mut ws = density.workspace();
@@ -336,7 +336,7 @@ proptest! {
 }
 
 /// A gradient without what is never learned.
-fn learned(density: &dyn Density, mut grad: Vec<f64>) -> Vec<f64> {
+fn learned(density: &dyn Learnable, mut grad: Vec<f64>) -> Vec<f64> {
     for (g, _) in grad.iter_mut().zip(density.roles()).filter(|(_, role)| *role == Role::Fixed) {
         *g = 0.0;
     }
@@ -345,7 +345,7 @@ fn learned(density: &dyn Density, mut grad: Vec<f64>) -> Vec<f64> {
 
 /// Asserts that the probability of an interval, and its gradient, are the oracle's.
 fn assert_mass_agrees(
-    density: &dyn Density,
+    density: &dyn Learnable,
     params: &[f32],
     low: f64,
     high: f64,

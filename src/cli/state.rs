@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use super::ConfigArgs;
 use crate::{
     config::Config,
-    density,
+    density::Densities,
     kafka::{preflight, reader, state_log::StateLog, state_writer},
     state::{
         Snapshot,
@@ -160,8 +160,8 @@ fn import(args: &ImportArgs) -> anyhow::Result<()> {
     let name = file.display();
     let bytes = fs::read(file).with_context(|| format!("{name} can't be read"))?;
     let snapshot = Snapshot::from_bytes(&bytes).with_context(|| format!("{name} can't be imported"))?;
-    let density = density::build(&config.model, &config.target);
-    recovery::fit(&config, &density, &snapshot)
+    let densities = Densities::new(&config.model, &config.target);
+    recovery::fit(&config, &densities, &snapshot)
         .map_err(|why| anyhow::anyhow!("{name} can't be imported: {why}"))?;
     let progress = state
         .progress()

@@ -29,7 +29,7 @@ impl Default for Limited {
 
 impl Limited {
     /// E[min(Y, limit)] of the row that was loaded; NaN where the lower tail is so heavy that it is infinite, or nearly.
-    pub fn of(&self, limit: f64, density: &dyn Density, ws: &mut Workspace) -> f64 {
+    pub fn of<D: Density + ?Sized>(&self, limit: f64, density: &D, ws: &mut Workspace) -> f64 {
         let log_sf = density.log_sf(limit, ws);
         if let Some(above) = density.mean_above(limit, ws) {
             let mean = density.mean_above(f64::NEG_INFINITY, ws).unwrap_or(f64::NAN);
@@ -48,7 +48,7 @@ impl Limited {
     }
 
     /// ∫ y(z) φ(z) dz.
-    fn integral(&self, begin: f64, end: f64, density: &dyn Density, ws: &mut Workspace) -> f64 {
+    fn integral<D: Density + ?Sized>(&self, begin: f64, end: f64, density: &D, ws: &mut Workspace) -> f64 {
         let num_panels = ((end - begin) / PANEL).ceil();
         let width = (end - begin) / num_panels;
         let (mut sum, mut y) = (0.0, [0.0]);

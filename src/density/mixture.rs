@@ -1,7 +1,7 @@
 //! Mixtures of Gaussians in one dimension: what the mixture density network and the kernel mixture network have in common.
 
-use super::{Density, Level, Role, Side, Workspace};
-use crate::math::normal;
+use super::{Density, Learnable, Level, Role, Side, Workspace};
+use crate::math::{normal, scalar::log_sum_exp};
 
 /// The least standard deviation, in normalised units: the likelihood of repeated values would have no bound.
 pub(super) const MIN_SCALE: f64 = 1e-3;
@@ -14,10 +14,10 @@ pub(super) trait Family: Send + Sync {
     /// As [`Density::num_params`].
     fn num_params(&self) -> usize;
 
-    /// As [`Density::initial`].
+    /// As [`Learnable::initial`].
     fn initial(&self, targets: &[f64]) -> Vec<f32>;
 
-    /// As [`Density::roles`].
+    /// As [`Learnable::roles`].
     fn roles(&self) -> Vec<Role>;
 
     /// Sets the weights, means and scales that a row says.
@@ -34,14 +34,6 @@ impl<F: Family> Density for F {
 
     fn num_params(&self) -> usize {
         Family::num_params(self)
-    }
-
-    fn initial(&self, targets: &[f64]) -> Vec<f32> {
-        Family::initial(self, targets)
-    }
-
-    fn roles(&self) -> Vec<Role> {
-        Family::roles(self)
     }
 
     fn workspace(&self) -> Workspace {
@@ -63,13 +55,6 @@ impl<F: Family> Density for F {
         parts(ws).1.log_density(y[0])
     }
 
-    fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64 {
-        let (raw, mixture) = parts(ws);
-        let log_density = mixture.log_density_grad(y[0]);
-        self.collect(mixture, raw, grad);
-        log_density
-    }
-
     fn log_cdf(&self, y: f64, ws: &mut Workspace) -> f64 {
         parts(ws).1.log_cdf(y)
     }
@@ -80,13 +65,6 @@ impl<F: Family> Density for F {
 
     fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64 {
         parts(ws).1.log_mass(low, high)
-    }
-
-    fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64 {
-        let (raw, mixture) = parts(ws);
-        let log_mass = mixture.log_mass_grad(low, high);
-        self.collect(mixture, raw, grad);
-        log_mass
     }
 
     fn mean_above(&self, y: f64, ws: &mut Workspace) -> Option<f64> {
@@ -103,6 +81,30 @@ impl<F: Family> Density for F {
 
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {
         parts(ws).1.quantile(level)
+    }
+}
+
+impl<F: Family> Learnable for F {
+    fn initial(&self, targets: &[f64]) -> Vec<f32> {
+        Family::initial(self, targets)
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        Family::roles(self)
+    }
+
+    fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64 {
+        let (raw, mixture) = parts(ws);
+        let log_density = mixture.log_density_grad(y[0]);
+        self.collect(mixture, raw, grad);
+        log_density
+    }
+
+    fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64 {
+        let (raw, mixture) = parts(ws);
+        let log_mass = mixture.log_mass_grad(low, high);
+        self.collect(mixture, raw, grad);
+        log_mass
     }
 }
 
@@ -223,7 +225,7 @@ impl Mixture {
             .sum()
     }
 
-    /// The y with P(Y ≤ y) = `level`: Newton's method in log space, within a bracket that halves wherever a step leaves it.
+    /// The y with P(Y ≤ y) = `level`.
     pub fn quantile(&mut self, level: &Level) -> f64 {
         // It lies between the parts' own quantiles.
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -231,38 +233,10 @@ impl Mixture {
             let own = mean + scale * level.z();
             (low, high) = (low.min(own), high.max(own));
         }
-        let mut y = 0.5 * (low + high);
-        for _ in 0..200 {
-            // What is too high, of the side that is the smaller, and its slope.
-            let log_density = self.log_density(y);
-            let (over, log_side) = if level.p() < 0.5 {
-                let log_cdf = self.log_cdf(y);
-                (log_cdf - level.log_cdf(), log_cdf)
-            } else {
-                let log_sf = self.log_sf(y);
-                (level.log_sf() - log_sf, log_sf)
-            };
-            if over > 0.0 {
-                high = y
-            } else {
-                low = y
-            }
-            let step = over * (log_side - log_density).exp();
-            let next = y - step;
-            let next = if low < next && next < high { next } else { 0.5 * (low + high) };
-            if over == 0.0 || (next - y).abs() <= 2e-16 * y.abs() || !(low < high) {
-                break;
-            }
-            y = next;
-        }
-        y
+        let middle = 0.5 * (low + high);
+        level.search([low, high], middle, |y, is_lower| {
+            let log_side = if is_lower { self.log_cdf(y) } else { self.log_sf(y) };
+            (log_side, self.log_density(y))
+        })
     }
-}
-
-fn log_sum_exp(values: &[f64]) -> f64 {
-    let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if highest == f64::NEG_INFINITY {
-        return highest;
-    }
-    highest + values.iter().map(|value| (value - highest).exp()).sum::<f64>().ln()
 }

@@ -3,6 +3,7 @@
 //! Parameters are `f32`, the very numbers that are published, and all figures are computed from them in `f64`. The
 //! target is in the model's normalised units.
 
+mod blend;
 mod joint;
 mod kmn;
 mod level;
@@ -13,6 +14,7 @@ mod nfn;
 mod positive;
 mod shortfall;
 
+pub use blend::Blend;
 pub use joint::Joint;
 pub use kmn::Kmn;
 pub use level::Level;
@@ -25,7 +27,7 @@ pub use shortfall::Shortfall;
 use std::sync::Arc;
 
 use crate::{
-    config::{Model, ModelKind, Support, Target},
+    config::{FlowKind, Model, ModelKind, Support, Target},
     flow,
 };
 pub use flow::Side;
@@ -42,18 +44,6 @@ pub trait Density: Send + Sync {
     /// How many parameters a row has.
     fn num_params(&self) -> usize;
 
-    /// The row where learning starts, for targets such as these (d each): about as wide as they are, where they are. Without
-    /// any, as for standard normal ones.
-    fn initial(&self, targets: &[f64]) -> Vec<f32>;
-
-    /// What each parameter of a row is.
-    fn roles(&self) -> Vec<Role>;
-
-    /// Which parameters make up for a change of the target's unit, where some do.
-    fn unit(&self) -> Option<Unit> {
-        None
-    }
-
     /// Space for the other calls to work in.
     fn workspace(&self) -> Workspace;
 
@@ -68,9 +58,6 @@ pub trait Density: Send + Sync {
     /// log p(y), in nats; −∞ where y is not possible.
     fn log_density(&self, y: &[f64], ws: &mut Workspace) -> f64;
 
-    /// log p(y), in nats; writes its gradient with respect to the row's parameters.
-    fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64;
-
     /// log P(Y ≤ y), in nats, for d = 1.
     fn log_cdf(&self, y: f64, ws: &mut Workspace) -> f64;
 
@@ -80,9 +67,6 @@ pub trait Density: Send + Sync {
     /// log P(low < Y ≤ high), in nats, for d = 1 and low < high.
     fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64;
 
-    /// [`Density::log_mass`]; writes its gradient with respect to the row's parameters.
-    fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64;
-
     /// log P(|Y − y| ≤ half), in nats, for d = 1: what is known of a target that is rounded. Where the interval is narrower than
     /// doubles around y can tell, it is the density's at y.
     fn log_rounded(&self, y: f64, half: f64, ws: &mut Workspace) -> f64 {
@@ -90,14 +74,6 @@ pub trait Density: Send + Sync {
             return self.log_density(&[y], ws) + (2.0 * half).ln();
         }
         self.log_mass(y - half, y + half, ws)
-    }
-
-    /// [`Density::log_rounded`]; writes its gradient with respect to the row's parameters.
-    fn log_rounded_grad(&self, y: f64, half: f64, grad: &mut [f64], ws: &mut Workspace) -> f64 {
-        if is_narrow(y, half) {
-            return self.log_density_grad(&[y], grad, ws) + (2.0 * half).ln();
-        }
-        self.log_mass_grad(y - half, y + half, grad, ws)
     }
 
     /// The mean of Y where it exceeds y and 0 elsewhere, for d = 1, where there is a closed form.
@@ -114,6 +90,45 @@ pub trait Density: Send + Sync {
 
     /// The y with P(Y ≤ y) = `level`, for d = 1.
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64;
+
+    /// The expected shortfall, for d = 1.
+    fn shortfall(&self, shortfall: &Shortfall, ws: &mut Workspace) -> f64 {
+        shortfall.of(self, ws)
+    }
+
+    /// The limited expected value E[min(Y, limit)], for d = 1.
+    fn limited(&self, limited: &Limited, limit: f64, ws: &mut Workspace) -> f64 {
+        limited.of(limit, self, ws)
+    }
+}
+
+/// A density whose parameters can be learned.
+pub trait Learnable: Density {
+    /// The row where learning starts, for targets such as these (d each): about as wide as they are, where they are. Without
+    /// any, as for standard normal ones.
+    fn initial(&self, targets: &[f64]) -> Vec<f32>;
+
+    /// What each parameter of a row is.
+    fn roles(&self) -> Vec<Role>;
+
+    /// Which parameters make up for a change of the target's unit, where some do.
+    fn unit(&self) -> Option<Unit> {
+        None
+    }
+
+    /// [`Density::log_density`]; writes its gradient with respect to the row's parameters.
+    fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64;
+
+    /// [`Density::log_mass`]; writes its gradient with respect to the row's parameters.
+    fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64;
+
+    /// [`Density::log_rounded`]; writes its gradient with respect to the row's parameters.
+    fn log_rounded_grad(&self, y: f64, half: f64, grad: &mut [f64], ws: &mut Workspace) -> f64 {
+        if is_narrow(y, half) {
+            return self.log_density_grad(&[y], grad, ws) + (2.0 * half).ln();
+        }
+        self.log_mass_grad(y - half, y + half, grad, ws)
+    }
 }
 
 /// Whether the ends of an interval around y lose too many of their digits to be told apart well.
@@ -155,7 +170,9 @@ pub enum Workspace {
         /// A second gradient, as long as a row.
         grad: Vec<f64>,
     },
-    /// Of a mixture.
+    /// Of a mixture with a baseline.
+    Blend(Box<blend::Parts>),
+    /// Of a mixture of Gaussians.
     Mixture {
         /// The row.
         raw: Vec<f64>,
@@ -167,16 +184,42 @@ pub enum Workspace {
 #[cfg(test)]
 mod tests;
 
-/// The density that the config asks for, in normalised units.
-#[must_use]
-pub fn build(model: &Model, target: &Target) -> Arc<dyn Density> {
-    let density: Arc<dyn Density> = match model.kind {
-        ModelKind::Nfn => Arc::new(Nfn::new(&model.flows, target.fields.len())),
-        ModelKind::Mdn => Arc::new(Mdn),
-        ModelKind::Kmn => Arc::new(Kmn),
-    };
-    match target.support {
-        Support::Real => density,
-        Support::Positive => Arc::new(Positive::new(density)),
+/// The densities of a config, in normalised units.
+#[derive(Clone)]
+pub struct Densities {
+    /// What the net's outputs are the parameters of.
+    pub net: Arc<dyn Learnable>,
+    /// What one target's distribution is without features.
+    pub baseline: Arc<dyn Learnable>,
+    /// The mixture of the two; not of several targets.
+    pub blend: Option<Arc<Blend>>,
+}
+
+impl Densities {
+    /// Those that the config asks for.
+    #[must_use]
+    pub fn new(model: &Model, target: &Target) -> Self {
+        let dim = target.fields.len();
+        let supported = |density: Arc<dyn Learnable>| match target.support {
+            Support::Real => density,
+            Support::Positive => Arc::new(Positive::new(density)) as Arc<dyn Learnable>,
+        };
+        let net = supported(match model.kind {
+            ModelKind::Nfn => Arc::new(Nfn::new(&model.flows, dim)),
+            ModelKind::Mdn => Arc::new(Mdn),
+            ModelKind::Kmn => Arc::new(Kmn),
+        });
+        let baseline = supported(Arc::new(Nfn::new(&[FlowKind::Tail], 1)));
+        let blend = (dim == 1).then(|| Arc::new(Blend::new(net.clone(), baseline.clone())));
+        Self { net, baseline, blend }
+    }
+
+    /// What is published.
+    #[must_use]
+    pub fn published(&self) -> Arc<dyn Density> {
+        match &self.blend {
+            Some(blend) => blend.clone(),
+            None => self.net.clone(),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The density of a Normalizing Flow Network: a stack of flows over a standard normal base.
 
-use super::{Density, Level, Role, Side, Unit, Workspace};
+use super::{Density, Learnable, Level, Role, Side, Unit, Workspace};
 use crate::{
     config::FlowKind,
     flow::{self, Stack},
@@ -48,6 +48,47 @@ impl Density for Nfn {
         self.stack.num_params()
     }
 
+    fn workspace(&self) -> Workspace {
+        Workspace::Flow { stack: self.stack.workspace(), grad: vec![0.0; self.num_params()] }
+    }
+
+    fn load(&self, params: &[f32], ws: &mut Workspace) {
+        self.stack.prepare(params.iter().map(|&param| f64::from(param)), Self::parts(ws).0);
+    }
+
+    fn log_density(&self, y: &[f64], ws: &mut Workspace) -> f64 {
+        self.stack.log_density(y, Self::parts(ws).0)
+    }
+
+    fn log_cdf(&self, y: f64, ws: &mut Workspace) -> f64 {
+        normal::log_cdf(self.base(y, Self::parts(ws).0))
+    }
+
+    fn log_sf(&self, y: f64, ws: &mut Workspace) -> f64 {
+        normal::log_sf(self.base(y, Self::parts(ws).0))
+    }
+
+    fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64 {
+        let (ws, _) = Self::parts(ws);
+        let (low, high) = (self.base(low, ws), self.base(high, ws));
+        normal::log_interval(low, high)
+    }
+
+    fn tail_index(&self, axis: usize, side: Side, ws: &Workspace) -> f64 {
+        let Workspace::Flow { stack, .. } = ws else { unreachable!("a stack of flows made the workspace") };
+        self.stack.tail_index(axis, side, stack)
+    }
+
+    fn to_data(&self, z: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        y.copy_from_slice(self.stack.inverse(z, Self::parts(ws).0));
+    }
+
+    fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {
+        self.stack.inverse(&[level.z()], Self::parts(ws).0)[0]
+    }
+}
+
+impl Learnable for Nfn {
     /// The identity but for a tail, moved and stretched to the targets.
     fn initial(&self, targets: &[f64]) -> Vec<f32> {
         let dim = self.dim();
@@ -73,34 +114,8 @@ impl Density for Nfn {
         Some(Unit { locations, log_scales })
     }
 
-    fn workspace(&self) -> Workspace {
-        Workspace::Flow { stack: self.stack.workspace(), grad: vec![0.0; self.num_params()] }
-    }
-
-    fn load(&self, params: &[f32], ws: &mut Workspace) {
-        self.stack.prepare(params.iter().map(|&param| f64::from(param)), Self::parts(ws).0);
-    }
-
-    fn log_density(&self, y: &[f64], ws: &mut Workspace) -> f64 {
-        self.stack.log_density(y, Self::parts(ws).0)
-    }
-
     fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64 {
         self.stack.log_density_grad(y, grad, Self::parts(ws).0)
-    }
-
-    fn log_cdf(&self, y: f64, ws: &mut Workspace) -> f64 {
-        normal::log_cdf(self.base(y, Self::parts(ws).0))
-    }
-
-    fn log_sf(&self, y: f64, ws: &mut Workspace) -> f64 {
-        normal::log_sf(self.base(y, Self::parts(ws).0))
-    }
-
-    fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64 {
-        let (ws, _) = Self::parts(ws);
-        let (low, high) = (self.base(low, ws), self.base(high, ws));
-        normal::log_interval(low, high)
     }
 
     /// ∂ log[Φ(z(high)) − Φ(z(low))] is what the density at each end, over the mass, makes of ∂z there.
@@ -119,18 +134,5 @@ impl Density for Nfn {
             }
         }
         log_mass
-    }
-
-    fn tail_index(&self, axis: usize, side: Side, ws: &Workspace) -> f64 {
-        let Workspace::Flow { stack, .. } = ws else { unreachable!("a stack of flows made the workspace") };
-        self.stack.tail_index(axis, side, stack)
-    }
-
-    fn to_data(&self, z: &[f64], y: &mut [f64], ws: &mut Workspace) {
-        y.copy_from_slice(self.stack.inverse(z, Self::parts(ws).0));
-    }
-
-    fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {
-        self.stack.inverse(&[level.z()], Self::parts(ws).0)[0]
     }
 }

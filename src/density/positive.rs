@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Density, Level, Role, Side, Workspace};
+use super::{Density, Learnable, Level, Role, Side, Workspace};
 use crate::{
     config::MAX_TARGETS,
     math::scalar::{log_1m_exp, softplus},
@@ -11,12 +11,12 @@ use crate::{
 /// Y = softplus(X) = log(1 + eˣ), axis by axis, for an X of another density: all mass lies above 0, and as the slope tends to 1,
 /// the tail of Y is that of X, index and all. (A logarithm of the target would make a power tail of an exponential one.)
 #[derive(Clone)]
-pub struct Positive(Arc<dyn Density>);
+pub struct Positive(Arc<dyn Learnable>);
 
 impl Positive {
     /// What softplus makes of this density.
     #[must_use]
-    pub fn new(inner: Arc<dyn Density>) -> Self {
+    pub fn new(inner: Arc<dyn Learnable>) -> Self {
         Self(inner)
     }
 }
@@ -50,17 +50,6 @@ impl Density for Positive {
         self.0.num_params()
     }
 
-    fn initial(&self, targets: &[f64]) -> Vec<f32> {
-        // One that is rounded to 0 stands as near to it as the others' rounding would.
-        let least = targets.iter().copied().filter(|y| *y > 0.0).fold(f64::INFINITY, f64::min).min(1.0);
-        let preimages: Vec<f64> = targets.iter().map(|&y| preimage(y.max(0.5 * least))).collect();
-        self.0.initial(&preimages)
-    }
-
-    fn roles(&self) -> Vec<Role> {
-        self.0.roles()
-    }
-
     fn workspace(&self) -> Workspace {
         self.0.workspace()
     }
@@ -82,16 +71,6 @@ impl Density for Positive {
         self.0.log_density(x, ws) + log_det
     }
 
-    fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64 {
-        if !self.is_possible(y) {
-            grad.fill(0.0);
-            return f64::NEG_INFINITY;
-        }
-        let mut x = [0.0; MAX_TARGETS];
-        let (x, log_det) = preimages(y, &mut x);
-        self.0.log_density_grad(x, grad, ws) + log_det
-    }
-
     fn log_cdf(&self, y: f64, ws: &mut Workspace) -> f64 {
         if y > 0.0 { self.0.log_cdf(preimage(y), ws) } else { f64::NEG_INFINITY }
     }
@@ -102,14 +81,6 @@ impl Density for Positive {
 
     fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64 {
         if high > 0.0 { self.0.log_mass(preimage(low), preimage(high), ws) } else { f64::NEG_INFINITY }
-    }
-
-    fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64 {
-        if high > 0.0 {
-            return self.0.log_mass_grad(preimage(low), preimage(high), grad, ws);
-        }
-        grad.fill(0.0);
-        f64::NEG_INFINITY
     }
 
     fn tail_index(&self, axis: usize, side: Side, ws: &Workspace) -> f64 {
@@ -126,5 +97,36 @@ impl Density for Positive {
 
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {
         image(self.0.quantile(level, ws))
+    }
+}
+
+impl Learnable for Positive {
+    fn initial(&self, targets: &[f64]) -> Vec<f32> {
+        // One that is rounded to 0 stands as near to it as the others' rounding would.
+        let least = targets.iter().copied().filter(|y| *y > 0.0).fold(f64::INFINITY, f64::min).min(1.0);
+        let preimages: Vec<f64> = targets.iter().map(|&y| preimage(y.max(0.5 * least))).collect();
+        self.0.initial(&preimages)
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        self.0.roles()
+    }
+
+    fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64 {
+        if !self.is_possible(y) {
+            grad.fill(0.0);
+            return f64::NEG_INFINITY;
+        }
+        let mut x = [0.0; MAX_TARGETS];
+        let (x, log_det) = preimages(y, &mut x);
+        self.0.log_density_grad(x, grad, ws) + log_det
+    }
+
+    fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64 {
+        if high > 0.0 {
+            return self.0.log_mass_grad(preimage(low), preimage(high), grad, ws);
+        }
+        grad.fill(0.0);
+        f64::NEG_INFINITY
     }
 }

@@ -64,7 +64,7 @@ impl Shortfall {
 
     /// E[Y | Y > q], in the data's units, of the row that was loaded; NaN where the tail index is so high that it is infinite,
     /// or nearly.
-    pub fn of(&self, density: &dyn Density, ws: &mut Workspace) -> f64 {
+    pub fn of<D: Density + ?Sized>(&self, density: &D, ws: &mut Workspace) -> f64 {
         let quantile = density.quantile(&self.level, ws);
         if let Some(above) = density.mean_above(quantile, ws) {
             return above / (1.0 - self.level.p());
@@ -82,7 +82,7 @@ impl Shortfall {
     }
 
     /// ∫ y(s) e⁻ˢ ds from `NEAR` on, for a tail index above 0.
-    fn far(&self, index: f64, density: &dyn Density, ws: &mut Workspace) -> f64 {
+    fn far<D: Density + ?Sized>(&self, index: f64, density: &D, ws: &mut Workspace) -> f64 {
         let stretch = 1.0 / (1.0 - index);
         if (1.0 - index) * NEAR > NEGLIGIBLE {
             // As for every index up to a third: as if quantiles grew by the index from here on.

@@ -27,6 +27,16 @@ pub fn sech_squared(x: f64) -> f64 {
     4.0 * e / ((1.0 + e) * (1.0 + e))
 }
 
+/// log Σ eˣ; −∞ of nothing.
+#[must_use]
+pub fn log_sum_exp(values: &[f64]) -> f64 {
+    let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if highest == f64::NEG_INFINITY {
+        return highest;
+    }
+    highest + values.iter().map(|value| (value - highest).exp()).sum::<f64>().ln()
+}
+
 /// log(1 − eˣ) for x ≤ 0: the log of a complementary probability.
 #[must_use]
 pub fn log_1m_exp(x: f64) -> f64 {

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use crate::{
     config,
-    density::Density,
+    density::Learnable,
     model::{
         inputs::Row,
         net::Shape,
@@ -19,7 +19,7 @@ use crate::{
 
 /// The weights under training, and all that moves them.
 pub struct Learner {
-    density: Arc<dyn Density>,
+    density: Arc<dyn Learnable>,
     twin: Twin,
     optimizer: Optimizer,
     config: config::Learn,
@@ -89,7 +89,7 @@ impl Learner {
     /// A learner at its starting point, which `seed` decides.
     #[must_use]
     pub fn new(
-        density: Arc<dyn Density>,
+        density: Arc<dyn Learnable>,
         shape: Shape,
         config: config::Learn,
         seed: u64,

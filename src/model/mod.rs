@@ -4,10 +4,11 @@ use std::{rc::Rc, sync::Arc};
 
 use crate::{
     config::{Config, Support},
-    density::Density,
+    density::{Densities, Density, Learnable},
     record::Event,
 };
 
+pub mod baseline;
 pub mod inputs;
 pub mod learner;
 pub mod net;
@@ -21,6 +22,7 @@ pub mod standardiser;
 pub mod twin;
 pub mod vocabulary;
 
+use baseline::Baseline;
 use inputs::{Inputs, Row};
 use learner::{Learner, Step, Taken};
 use net::{Shape, Workspace};
@@ -38,7 +40,10 @@ pub const FIRST_EPOCH: u32 = 1;
 /// A distribution is a row of float32: the density's parameters, then center and scale of the target. Every
 /// published figure is a function of that row.
 pub struct Model {
-    density: Arc<dyn Density>,
+    density: Arc<dyn Learnable>,
+    /// Of one target.
+    baseline: Option<Baseline>,
+    num_params: usize,
     shape: Shape,
     inputs: Inputs,
     support: Support,
@@ -65,7 +70,8 @@ const SAMPLE_SEED: u64 = 0x5a_5a_5a_5a;
 impl Model {
     /// A model that knows nothing yet.
     #[must_use]
-    pub fn new(config: &Config, density: Arc<dyn Density>) -> Self {
+    pub fn new(config: &Config, densities: Densities) -> Self {
+        let density = densities.net.clone();
         let inputs = Inputs::new(&config.features);
         let shape = shape(config, density.as_ref());
         let learner = Learner::new(
@@ -77,6 +83,8 @@ impl Model {
         );
         Self {
             density,
+            num_params: num_params(densities.published().as_ref()),
+            baseline: densities.blend.is_some().then(|| Baseline::new(densities, &config.target)),
             shape,
             inputs,
             support: config.target.support,
@@ -98,6 +106,7 @@ impl Model {
             features: self.inputs.saved(),
             targets: self.targets.clone(),
             learner: self.learner.saved(),
+            baseline: self.baseline.as_ref().map(Baseline::saved),
             recent: self.recent.iter().map(Labelled::of).collect(),
         }
     }
@@ -119,6 +128,15 @@ impl Model {
         }
         self.inputs.restore(saved.features)?;
         self.learner.restore(saved.learner)?;
+        match (&mut self.baseline, saved.baseline) {
+            (Some(baseline), Some(saved)) => baseline.restore(saved)?,
+            (None, None) => {}
+            _ => {
+                return Err(Misfit::new(
+                    "it has a baseline where this config has none, or none where it has one",
+                ));
+            }
+        }
         self.targets = saved.targets;
         if self.steps > 1 {
             let recent: Vec<Rc<Event>> = saved.recent.into_iter().map(Labelled::into_event).collect();
@@ -130,7 +148,7 @@ impl Model {
     /// The length of a distribution's row.
     #[must_use]
     pub fn num_params(&self) -> usize {
-        num_params(self.density.as_ref())
+        self.num_params
     }
 
     /// How many fields a target has.
@@ -145,7 +163,7 @@ impl Model {
         self.learner.updates()
     }
 
-    /// Whether the normalisers are set and the model scores.
+    /// Whether the normalisers are set and the net scores.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.targets.is_empty()
@@ -157,22 +175,41 @@ impl Model {
         &self.inputs
     }
 
-    /// The event's distribution; empty during the warm-up.
+    /// The event's distribution: during the warm-up that of one target's baseline, and empty where there is none.
     #[must_use]
     pub fn distribution(&mut self, event: &Event) -> Box<[f32]> {
-        if !self.is_ready() {
+        let is_ready = self.is_ready();
+        let baseline = self.baseline.as_ref().filter(|baseline| baseline.is_ready());
+        if !is_ready && baseline.is_none() {
             return Box::default();
         }
-        let num_outputs = self.shape.num_outputs();
-        let mut params = vec![0.0; self.num_params()];
-        self.inputs.encode(event, &mut self.row);
-        let outputs = &mut params[..num_outputs];
-        self.shape.forward(self.learner.weights(), &self.row, outputs, &mut self.workspace);
-        for (pair, target) in params[num_outputs..].chunks_exact_mut(2).zip(&self.targets) {
-            let Normaliser { center, scale } = *target.normaliser();
-            pair.copy_from_slice(&[center as f32, scale as f32]);
+        let mut params = vec![0.0; self.num_params];
+        let (density, units) = params.split_at_mut(self.num_params - 2 * self.density.dim());
+        let (outputs, rest) = density.split_at_mut(self.shape.num_outputs());
+        if is_ready {
+            self.inputs.encode(event, &mut self.row);
+            self.shape.forward(self.learner.weights(), &self.row, outputs, &mut self.workspace);
+        }
+        if let Some(baseline) = &self.baseline {
+            baseline.write(self.targets.first().map(Standardiser::normaliser), rest);
+        }
+        let of_targets = self.targets.iter().map(Standardiser::normaliser);
+        let of_baseline = baseline.filter(|_| !is_ready).map(Baseline::unit);
+        for (pair, unit) in units.chunks_exact_mut(2).zip(of_targets.chain(of_baseline)) {
+            pair.copy_from_slice(&[unit.center as f32, unit.scale as f32]);
         }
         params.into()
+    }
+
+    /// Takes note of a target, and of the distribution that its event was given by this model.
+    pub fn judge(&mut self, params: &[f32], event: &Event) {
+        let Some(baseline) = &mut self.baseline else { return };
+        let y = label(event)[0];
+        if let Some((density, &[center, scale])) = params.split_last_chunk() {
+            let unit = Normaliser { center: f64::from(center), scale: f64::from(scale) };
+            baseline.judge(density, &unit, y);
+        }
+        baseline.learn(y);
     }
 
     /// Ends the warm-up: sets the normalisers from these labelled events.
@@ -189,6 +226,9 @@ impl Model {
         self.targets = (0..self.density.dim()).map(fit).collect();
         let targets: Vec<f64> = events.iter().flat_map(|event| normalised(&self.targets, event)).collect();
         self.learner.begin(&self.density.initial(&targets));
+        if let Some(baseline) = &mut self.baseline {
+            baseline.begin_to_share();
+        }
     }
 
     /// Learns from one mini-batch of labelled events, in as many steps as `learn.steps` says, the first of which is on it alone. Losses
@@ -251,7 +291,7 @@ impl Model {
 
 /// The layout of the config's net.
 #[must_use]
-pub fn shape(config: &Config, density: &dyn Density) -> Shape {
+pub fn shape(config: &Config, density: &dyn Learnable) -> Shape {
     let inputs = Inputs::new(&config.features);
     Shape::new(
         inputs.num_dense(),

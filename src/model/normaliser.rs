@@ -81,7 +81,9 @@ impl Normaliser {
 pub(super) fn quantile(sorted: &[f64], p: f64) -> f64 {
     let at = p * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    below + (above - below) * at.fract()
+    let between = below + (above - below) * at.fract();
+    // The difference of extremes is beyond what numbers hold.
+    if between.is_finite() { between } else { 0.5 * below + 0.5 * above }
 }
 
 fn standard_deviation(values: &[f64]) -> f64 {
@@ -101,6 +103,12 @@ mod tests {
         with_outlier[1000] = 1e12;
         assert_eq!(Normaliser::fit(&mut plain), Normaliser::fit(&mut with_outlier));
         assert_eq!(Normaliser::fit(&mut plain).center, 500.0);
+    }
+
+    #[test]
+    fn extremes_have_a_finite_one() {
+        assert!(Normaliser::fit(&mut [f64::MAX, f64::MIN]).is_valid());
+        assert!(Normaliser::fit(&mut [f64::MAX, f64::MAX, f64::MIN, 1.0]).is_valid());
     }
 
     #[test]

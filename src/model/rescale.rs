@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Activation, FlowKind},
-        density::{Density, Nfn},
+        density::{Density, Learnable, Nfn},
         model::{
             inputs::{NO_CATEGORY, Row},
             net::Workspace,

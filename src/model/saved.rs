@@ -5,7 +5,7 @@ use std::rc::Rc;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::standardiser::Standardiser;
+use super::{baseline::SavedBaseline, standardiser::Standardiser};
 use crate::record::{Cell, Event, Known, Target};
 
 /// A saved model that is not one of this config's. Trying again can't help.
@@ -29,6 +29,8 @@ pub struct SavedModel {
     pub targets: Vec<Standardiser>,
     /// Weights and what moves them.
     pub learner: SavedLearner,
+    /// Of one target.
+    pub baseline: Option<SavedBaseline>,
     /// The records learned from last, oldest first; none where each is learned from but once.
     pub recent: Vec<Labelled>,
 }

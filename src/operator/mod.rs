@@ -15,11 +15,11 @@
 //! Between any two records [`Operator::saved`] is all that the rest depends on. A restored operator first catches up
 //! (`restore`): what it takes until then was published before, and its actions are not to be done again.
 
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use crate::{
     config::{Config, FeatureKind},
-    density::Density,
+    density::Densities,
     model::{
         FIRST_EPOCH, Model,
         learner::{Step, Taken as StepTaken},
@@ -42,7 +42,7 @@ use saved::{Counts, SavedOperator, WaitingEntry};
 use waiting::{Due, Held, Waiting};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Everything that can happen to the operator.
 #[derive(Debug)]
@@ -145,11 +145,11 @@ pub struct Census {
 impl Operator {
     /// An operator that knows nothing, for input partitions that are read from these positions.
     #[must_use]
-    pub fn new(config: &Config, density: Arc<dyn Density>, positions: Positions) -> Self {
+    pub fn new(config: &Config, densities: Densities, positions: Positions) -> Self {
         let warmup_rows = config.learn.warmup;
         Self {
-            model: Model::new(config, density.clone()),
-            figures: Figures::new(config, density),
+            figures: Figures::new(config, densities.published()),
+            model: Model::new(config, densities),
             queues: Queues::new(positions.keys().copied()),
             waiting: Waiting::default(),
             stream_time_us: i64::MIN,
@@ -177,7 +177,7 @@ impl Operator {
     /// When what was saved does not fit the config.
     pub fn restore(
         config: &Config,
-        density: Arc<dyn Density>,
+        densities: Densities,
         saved: SavedOperator,
         added: Positions,
         order: &Order,
@@ -186,7 +186,7 @@ impl Operator {
         let SavedOperator { epoch, positions: cut, stream_time_us, model, labelled, waiting, counts } = saved;
         let mut positions = added;
         positions.extend(cut.iter().map(|(&partition, &position)| (partition, position)));
-        let mut operator = Self::new(config, density, positions);
+        let mut operator = Self::new(config, densities, positions);
         operator.model.restore(model)?;
         operator.epoch = epoch;
         operator.stream_time_us = stream_time_us;
@@ -431,7 +431,7 @@ impl Operator {
         let score = Score {
             epoch,
             updates,
-            status: Status::of(&params),
+            status: Status::Ok,
             figures: Box::default(),
             realized: self.unknown(),
             params,
@@ -471,7 +471,7 @@ impl Operator {
         let score = Rc::new(Score {
             epoch: self.epoch,
             updates: self.model.updates(),
-            status: Status::of(&params),
+            status: if self.model.is_ready() { Status::Ok } else { Status::Warmup },
             figures: self.figures.evaluate(&params, &event.thresholds),
             realized: if known_now { self.figures.realize(&params, &event) } else { self.unknown() },
             params,
@@ -518,6 +518,9 @@ impl Operator {
             actions.push(Action::Outcome(Outcome { event, score, target_time_us, realized }));
         }
         let Learning::On { warmup_rows } = self.learning else { return };
+        // A model is judged by its own distributions alone.
+        let params = if score.epoch == self.epoch { &score.params[..] } else { &[] };
+        self.model.judge(params, event);
         self.labelled.push(event.clone());
         if self.model.is_ready() {
             self.learn_all(actions);

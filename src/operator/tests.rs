@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     config::Config,
-    density,
+    density::Densities,
     model::{learner::Taken, noise::Draws, normaliser::Normaliser, standardiser::Standardiser},
     record::{RejectReason, Target},
     score::Published,
@@ -46,7 +46,7 @@ fn config(sets: &[&str]) -> Config {
 fn operator(config: &Config, partitions: &[i32]) -> Operator {
     Operator::new(
         config,
-        density::build(&config.model, &config.target),
+        Densities::new(&config.model, &config.target),
         partitions.iter().map(|&p| (p, Position::at(0))).collect(),
     )
 }
@@ -211,20 +211,20 @@ fn mini_batches_are_the_labelled_records_in_the_order_in_which_their_targets_bec
 }
 
 #[test]
-fn figures_are_null_in_the_warm_up_and_ordered_afterwards() {
+fn the_warm_up_is_scored_from_the_first_target_on_and_figures_are_ordered() {
     let events: Vec<Event> = (0..300).map(|i| event(i, None)).collect();
     let actions = run(&config(&[]), &events);
     for scored in scores(&actions) {
         let score = &scored.score;
         let realized = score.realized.clone();
-        if scored.event.offset < 64 {
-            assert_eq!(score.status, Status::Warmup);
+        let is_warm = scored.event.offset >= 64;
+        assert_eq!(score.status, if is_warm { Status::Ok } else { Status::Warmup });
+        if scored.event.offset == 0 {
             assert!(score.params.is_empty() && score.figures.iter().all(|f| f.is_nan()));
             assert!(
                 realized.log_score.is_nan() && realized.pits[0].is_nan() && !realized.targets[0].is_nan()
             );
         } else {
-            assert_eq!(score.status, Status::Ok);
             let [p, q50, q90, es90] = *score.figures else { panic!("four figures") };
             assert!((0.0..=1.0).contains(&p) && q50 < q90 && q90 < es90);
             assert!(realized.log_score.is_finite() && (0.0..=1.0).contains(&realized.pits[0]));
@@ -445,7 +445,8 @@ fn drive(operator: &mut Operator, records: &[Record], group: usize) -> Vec<Actio
 }
 
 /// The scores that were published for what waits.
-fn published(actions: &[Action]) -> PublishedScores {
+/// The scores among these, as they are read again.
+pub(crate) fn published(actions: &[Action]) -> PublishedScores {
     let published = |scored: &&Scored| {
         let Score { epoch, updates, ref params, .. } = *scored.score;
         let place = (scored.event.partition, scored.event.position());
@@ -518,8 +519,8 @@ proptest! {
         let from = saved.read_from();
         let again: Vec<Record> =
             records.iter().filter(|r| r.position().offset >= from[&r.partition()].offset).cloned().collect();
-        let density = density::build(&config.model, &config.target);
-        let mut restored = Operator::restore(&config, density, saved, Positions::new(), &order).unwrap();
+        let densities = Densities::new(&config.model, &config.target);
+        let mut restored = Operator::restore(&config, densities, saved, Positions::new(), &order).unwrap();
         restored.set_published(published(&before));
         let mut after = drive(&mut restored, &again, regroup);
         (0..3).for_each(|partition| restored.push(Input::Ended(partition)));
@@ -544,8 +545,8 @@ fn a_message_that_was_half_taken_is_gone_on_with_at_its_next_row() {
     let mut operator = operator(&config, &[0]);
     drive(&mut operator, &message[..2], 1);
     let saved = operator.saved();
-    let density = density::build(&config.model, &config.target);
-    let restored = Operator::restore(&config, density, saved, Positions::new(), &Order::default()).unwrap();
+    let densities = Densities::new(&config.model, &config.target);
+    let restored = Operator::restore(&config, densities, saved, Positions::new(), &Order::default()).unwrap();
     // A leader looks for something to take before anything was read.
     for (mut operator, looks) in [(restored, true), (operator, false)] {
         assert!(!looks || operator.take(&mut Vec::new()).is_none());
@@ -582,8 +583,8 @@ fn what_is_no_record_is_passed_once_all_before_it_is_taken_and_again_by_who_foll
 
     let order: Vec<u8> = operator.take_order().into();
     let order = Order::try_from(order).unwrap();
-    let density = density::build(&config.model, &config.target);
-    let mut follower = Operator::restore(&config, density, saved, Positions::new(), &order).unwrap();
+    let densities = Densities::new(&config.model, &config.target);
+    let mut follower = Operator::restore(&config, densities, saved, Positions::new(), &order).unwrap();
     let all = records(0..100).chain(records(101..120));
     all.for_each(|record| follower.push(Input::Record(record)));
     follower.push(Input::Ended(1));
@@ -599,9 +600,9 @@ fn an_event_that_waits_and_is_gone_from_the_input_is_given_up_and_the_rest_goes_
     drive(&mut operator, &events[..100], 10);
     let saved = operator.saved();
     assert_eq!(operator.num_waiting(), 31);
-    let density = density::build(&config.model, &config.target);
+    let densities = Densities::new(&config.model, &config.target);
     let mut restored =
-        Operator::restore(&config, density, saved, Positions::new(), &Order::default()).unwrap();
+        Operator::restore(&config, densities, saved, Positions::new(), &Order::default()).unwrap();
     // Retention has removed the first of them, and no scores are left.
     let actions = drive(&mut restored, &events[75..], 10);
     assert_eq!(actions.iter().filter(|a| matches!(a, Action::Expired)).count(), 6);
@@ -624,8 +625,8 @@ fn a_state_of_another_net_or_with_a_weight_that_is_not_finite_is_refused() {
     let refused = |change: &dyn Fn(&mut SavedOperator)| {
         let mut saved = saved.clone();
         change(&mut saved);
-        let density = density::build(&config.model, &config.target);
-        Operator::restore(&config, density, saved, Positions::new(), &Order::default()).err()
+        let densities = Densities::new(&config.model, &config.target);
+        Operator::restore(&config, densities, saved, Positions::new(), &Order::default()).err()
     };
     assert_eq!(refused(&|_| ()), None);
     assert!(refused(&|saved| saved.model.learner.trained.truncate(9)).is_some());
@@ -698,9 +699,9 @@ fn several_targets_are_learned_together_and_restored_to_the_bit() {
     }
     let saved = first.saved();
     let from = saved.read_from()[&0].offset as usize;
-    let density = density::build(&config.model, &config.target);
+    let densities = Densities::new(&config.model, &config.target);
     let mut restored =
-        Operator::restore(&config, density, saved, Positions::new(), &Order::default()).unwrap();
+        Operator::restore(&config, densities, saved, Positions::new(), &Order::default()).unwrap();
     for event in &events[from..] {
         restored.push(Input::Record(Record::Event(event.clone())));
         while restored.take(&mut again).is_some() {}

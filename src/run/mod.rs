@@ -29,7 +29,7 @@ use rdkafka::error::KafkaError;
 use crate::{
     config::{Config, Guarantee},
     crash,
-    density::{self, Density},
+    density::Densities,
     http::{Health, Role},
     kafka::{
         self,
@@ -256,10 +256,10 @@ impl Process<'_> {
         let begun = Instant::now();
         health.set_role(Role::Restoring);
         let mut publisher = Publisher::new(config, too_large, lease, lease_number)?;
-        let density = density::build(&config.model, &config.target);
+        let densities = Densities::new(&config.model, &config.target);
         let mut vigil = Vigil::new(self);
         let mut keep_on = || vigil.keep_on() && holds();
-        let beginning = self.begin(&publisher, state_log, &density, partitions, &mut keep_on)?;
+        let beginning = self.begin(&publisher, state_log, &densities, partitions, &mut keep_on)?;
         vigil.end()?;
         let Some(beginning) = beginning else { return Ok(()) };
         let Beginning {
@@ -285,7 +285,7 @@ impl Process<'_> {
         metrics.set_partitions(partitions);
         let (chunk_sender, chunks) = mpsc::sync_channel(MAX_CHUNKS);
         let (outbox, inbox) = publisher::channel();
-        let outputs = Outputs::new(config, density.as_ref(), outbox, health)?;
+        let outputs = Outputs::new(config, densities.published().as_ref(), outbox, health)?;
         // The operator's thread may have nothing to send for long, and would not notice that the publisher is gone.
         let is_published = AtomicBool::new(true);
         let ends = || shutdown.has_begun() || !holds() || !is_published.load(Ordering::Relaxed);
@@ -345,7 +345,7 @@ impl Process<'_> {
         &self,
         publisher: &Publisher<'_>,
         state_log: &mut StateLog,
-        density: &Arc<dyn Density>,
+        densities: &Densities,
         partitions: &[i32],
         keep_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Beginning>, RunError> {
@@ -360,7 +360,7 @@ impl Process<'_> {
         };
         let input = offsets::input_facts(config, self.membership, partitions, keep_on);
         let Some(input) = input.map_err(|error| ReadError::start(config, error))? else { return Ok(None) };
-        let mut beginning = decide(config, density, state, &input).map_err(RunError::Mismatch)?;
+        let mut beginning = decide(config, densities, state, &input).map_err(RunError::Mismatch)?;
         let scores = score_log::published(config, &beginning.waiting, keep_on)
             .map_err(unreadable(&config.output.topic))?;
         let Some(scores) = scores else { return Ok(None) };
@@ -405,7 +405,7 @@ impl<'a> Vigil<'a> {
 /// Everything that does not fit.
 pub fn decide(
     config: &Config,
-    density: &Arc<dyn Density>,
+    densities: &Densities,
     state: &StateTopic,
     input: &InputFacts,
 ) -> Result<Beginning, Vec<Mismatch>> {
@@ -413,7 +413,7 @@ pub fn decide(
     let initial = || config.state.initial.as_deref().map(read_initial).transpose();
     let store = Store::new(config, state);
     let fetch = |named| store.read(named);
-    let mut beginning = recovery::begin(config, density, progress, fetch, state.import(), &initial, input)?;
+    let mut beginning = recovery::begin(config, densities, progress, fetch, state.import(), &initial, input)?;
     beginning.progress.imports_from = state.end();
     Ok(beginning)
 }

@@ -41,10 +41,19 @@ pub fn params_description(config: &Config, density: &dyn Density) -> String {
         Support::Real => "u having that density",
         Support::Positive => "u = log(1 + exp(v)), v having that density",
     };
+    let of_baseline = if density.dim() == 1 {
+        ", then the baseline's: location m, log scale s, raw lower and upper index, log share v, shift, ratio; the density is \
+         (1 - exp(v)) times the net's at u plus exp(v) times that of a tail layer at (u - shift) / ratio, over ratio; \
+         v = 0: there is no net yet"
+    } else {
+        ""
+    };
     let mut description = json!({
         "kind": config.model.kind.name(),
         "density_params": density.num_params(),
-        "layout": format!("{layout}, then center and scale of each target: y = center + scale * u, {of_u}"),
+        "layout": format!(
+            "{layout}{of_baseline}, then center and scale of each target: y = center + scale * u, {of_u}"
+        ),
     });
     if config.model.kind == ModelKind::Nfn {
         description["flows"] = config.model.flows.iter().copied().map(FlowKind::name).collect();

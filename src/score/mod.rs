@@ -23,7 +23,7 @@ use crate::record::Event;
 /// What the figures of a score are worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// The normaliser is not set yet: figures are null.
+    /// The net has learned nothing yet: figures are those of a distribution without features, or null.
     Warmup,
     /// Scored.
     Ok,
@@ -32,12 +32,6 @@ pub enum Status {
 }
 
 impl Status {
-    /// Of a distribution that was just computed.
-    #[must_use]
-    pub fn of(params: &[f32]) -> Self {
-        if params.is_empty() { Self::Warmup } else { Self::Ok }
-    }
-
     /// The column's text.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -61,7 +55,7 @@ pub struct Score {
     /// P(Y > t) for each threshold, then the quantiles, the shortfalls and the limited expected values, in the config's order; NaN
     /// is null.
     pub figures: Box<[f64]>,
-    /// The distribution's parameters (empty in warm-up).
+    /// The distribution's parameters (empty where there is none yet).
     pub params: Box<[f32]>,
     /// The target and its score, where it was known when the event was scored; NaN for all of it elsewhere.
     pub realized: Realized,
@@ -74,7 +68,7 @@ pub struct Published {
     pub epoch: u32,
     /// SGD steps that the model had taken.
     pub updates: u64,
-    /// The distribution's parameters (empty in warm-up).
+    /// The distribution's parameters (empty where there is none yet).
     pub params: Box<[f32]>,
 }
 

@@ -78,7 +78,7 @@ impl SingleFigures {
         }
         // Of the target before it is rounded, which changes the mean by less than half a step; but no less than the quantile.
         for shortfall in &self.shortfalls {
-            let mean = target.restore(shortfall.of(density.as_ref(), workspace));
+            let mean = target.restore(density.shortfall(shortfall, workspace));
             let quantile = |ws| target.restore(density.quantile(shortfall.level(), ws));
             figures.push(match self.step {
                 Some(step) if mean.is_finite() => mean.max(step.round(quantile(workspace))),
@@ -86,7 +86,7 @@ impl SingleFigures {
             });
         }
         for &limit in &self.limits {
-            let limited = self.limited.of(target.normalise(limit), density.as_ref(), workspace);
+            let limited = density.limited(&self.limited, target.normalise(limit), workspace);
             figures.push(target.restore(limited));
         }
     }
@@ -115,7 +115,7 @@ mod tests {
     use crate::score::figures::Figures;
     use crate::{
         config::FlowKind,
-        density::Nfn,
+        density::{Learnable, Nfn},
         math::normal,
         model::noise::Draws,
         record::{Known, Target},

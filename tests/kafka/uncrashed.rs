@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, fs};
 use arrow::{array::RecordBatch, compute::concat_batches, ipc::reader::StreamReader};
 use tailwater::{
     config::Config,
-    density, model,
+    density::Densities,
+    model,
     operator::{
         Action, Input, Operator,
         order::Order,
@@ -42,12 +43,12 @@ pub fn follow(setup: &Setup<'_>, sets: &[&str], order: &Order) -> Uncrashed {
         setup.sets().into_iter().chain(sets.iter().map(|set| (*set).to_owned())).collect();
     let text = fs::read_to_string(&setup.config).unwrap();
     let config = Config::from_parts(&text, "flights.toml", &sets, std::iter::empty()).unwrap();
-    let density = density::build(&config.model, &config.target);
+    let densities = Densities::new(&config.model, &config.target);
     let partitions = setup.cluster.num_partitions(&setup.input);
     let start: Positions = (0..partitions).map(|partition| (partition, Position::at(0))).collect();
-    let saved = Operator::new(&config, density.clone(), start).saved();
+    let saved = Operator::new(&config, densities.clone(), start).saved();
     // The same way of following an order that recovery has, from the very beginning.
-    let mut operator = Operator::restore(&config, density.clone(), saved, Positions::new(), order).unwrap();
+    let mut operator = Operator::restore(&config, densities.clone(), saved, Positions::new(), order).unwrap();
     let mut decoder = Decoder::new(&config);
     let mut records = Vec::new();
     for Record { partition, offset, key, value, timestamp_ms, .. } in setup.cluster.consume(&setup.input) {
@@ -64,7 +65,7 @@ pub fn follow(setup: &Setup<'_>, sets: &[&str], order: &Order) -> Uncrashed {
     let columns = Columns::new(&config);
     let carry = record::carry_types(&config);
     let provenance = Provenance { version: "", group: "", config: "", model: "" };
-    let num_params = model::num_params(density.as_ref());
+    let num_params = model::num_params(densities.published().as_ref());
     let format = config.input.format;
     let mut scores = Batches::new(RowSchema::scores(&columns, &carry, format, num_params, &provenance));
     let mut outcomes = Batches::new(RowSchema::outcomes(&columns, &carry, format, &provenance));

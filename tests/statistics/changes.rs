@@ -3,15 +3,13 @@
 use std::ops::Range;
 
 use tailwater::{
-    density,
-    model::learner::Taken,
-    operator::{Action, Input, Operator, place::Position},
-    record::{Cell, Record},
+    model::learner::{Step, Taken},
+    record::{Cell, Event},
 };
 
 use crate::{
+    follow::{config, follow},
     streams::Stream,
-    suite::{config, event},
 };
 
 /// Mean of log p(y|x) − log p̂(y|x) in nats over each of these ranges of events, of a stream that is learned with these keys set;
@@ -31,31 +29,19 @@ pub fn regrets_as_shown(
     windows: &[Range<usize>],
     shown: impl Fn(usize, &mut [Cell]),
 ) -> Vec<f64> {
-    let config = config(stream, sets);
-    let density = density::build(&config.model, &config.target);
-    let mut operator = Operator::new(&config, density, [(0, Position::at(0))].into());
     let num_events = windows.iter().map(|window| window.end).max().unwrap_or(0);
     let mut sums = vec![0.0; windows.len()];
-    let mut actions = Vec::new();
-    for offset in 0..num_events {
-        let (mut event, truth, target) = event(stream, seed, offset);
-        shown(offset, &mut event.features);
-        operator.push(Input::Record(Record::Event(event)));
-        while operator.take(&mut actions).is_some() {}
-        let Some(Action::Score(scored)) = actions.first() else { panic!("nothing was scored") };
-        for action in &actions {
-            if let Action::Learned { step, .. } = action {
-                assert!(!matches!(step.taken, Taken::Skipped(_)), "{offset}: {step:?}");
-            }
-        }
-        let regret = truth.log_score(target) - scored.score.realized.log_score;
+    let change = |event: &mut Event, _| shown(event.offset as usize, &mut event.features);
+    follow(&config(stream, sets), stream, seed, num_events, change, |seen| {
+        let is_skipped = |step: &Step| matches!(step.taken, Taken::Skipped(_));
+        assert!(!seen.steps.iter().any(is_skipped), "{}: {:?}", seen.offset, seen.steps);
+        let regret = seen.truth.log_score(seen.target) - seen.scored.score.realized.log_score;
         let regret = if regret.is_nan() { f64::INFINITY } else { regret };
         for (sum, window) in sums.iter_mut().zip(windows) {
-            if window.contains(&offset) {
+            if window.contains(&seen.offset) {
                 *sum += regret;
             }
         }
-        actions.clear();
-    }
+    });
     sums.iter().zip(windows).map(|(sum, window)| sum / window.len() as f64).collect()
 }

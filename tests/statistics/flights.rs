@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use tailwater::{
     backtest::RollingGaussian,
     config::Config,
-    density, flights,
+    density::Densities,
+    flights,
     model::learner::Taken,
     operator::{Action, Input, Operator, place::Position},
     record::{Decoder, Message},
 };
 
-use crate::pit;
+use crate::{baseline::BehindBaseline, pit};
 
 /// How many of the last flights are judged.
 pub const NUM_LAST: usize = 100_000;
@@ -24,6 +25,9 @@ pub struct Report {
     pub log_score: f64,
     /// That of a Gaussian fitted to the last 5,000 arrivals.
     pub baseline: f64,
+    /// The most that the log scores were behind those of tailwater's own baseline over any window of 5,000 arrivals, from the first on, nats
+    /// an arrival.
+    pub behind_baseline: f64,
     /// Share of targets below each of the config's quantiles, by their PIT.
     pub coverage: Vec<f64>,
     /// Kolmogorov's distance of the PIT from uniform.
@@ -52,12 +56,13 @@ pub fn run(sets: &[String]) -> Report {
     let config = config(sets);
     let mut decoder = Decoder::new(&config);
     let mut operator =
-        Operator::new(&config, density::build(&config.model, &config.target), [(0, Position::at(0))].into());
+        Operator::new(&config, Densities::new(&config.model, &config.target), [(0, Position::at(0))].into());
     let mut records = Vec::new();
     let mut actions = Vec::new();
     let mut baseline = RollingGaussian::new(5_000);
     let mut fits = HashMap::new();
     let mut outcomes = Vec::new();
+    let mut behind = BehindBaseline::new(&config);
     let (mut scored, mut steps, mut clipped) = (0, 0, 0);
     for (offset, flight) in flights::json_records().unwrap().enumerate() {
         let message = Message {
@@ -78,6 +83,7 @@ pub fn run(sets: &[String]) -> Report {
                     fits.insert(score.event.offset, baseline.fit());
                 }
                 Action::Outcome(outcome) => {
+                    behind.see(&outcome.score.params, &outcome.realized);
                     let target = outcome.realized.targets[0];
                     let fit = fits.remove(&outcome.event.offset).unwrap();
                     baseline.learn(target);
@@ -106,6 +112,7 @@ pub fn run(sets: &[String]) -> Report {
     Report {
         log_score: mean(&|judged| judged.log_score),
         baseline: mean(&|judged| judged.baseline),
+        behind_baseline: behind.most_nats,
         coverage: config.score.quantiles.iter().map(|&p| below(p)).collect(),
         pit_distance: pit::distance(&pits),
         pit_tail_distance: pit::tail_distance(&pits),

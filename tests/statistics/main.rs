@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
+mod baseline;
 mod changes;
 mod flights;
+mod follow;
 mod pit;
 mod streams;
 mod suite;
@@ -48,7 +50,7 @@ fn the_truth_s_own_figures_hold_together() {
 #[test]
 fn a_tail_layer_learns_heavy_tails_and_gaussian_tails_do_not() {
     let [nfn, affine, mdn, kmn] = [NFN, AFFINE, MDN, KMN].map(|contender| learned(STUDENT_3, contender));
-    assert!(affine.tail_ratios[1] < 0.4 && affine.tail_index == 0.0, "{affine:?}");
+    assert!(affine.tail_ratios[1] < 0.4 && affine.tail_index < 0.02, "{affine:?}");
     assert!(nfn.regret_nats < 0.02 && nfn.tail_errors[0] < 0.25 && nfn.tail_errors[1] < 0.5, "{nfn:?}");
     assert!((nfn.tail_index / STUDENT_3.noise.tail_index() - 1.0).abs() < 0.3, "{nfn:?}");
     assert!(nfn.quantile_error < 0.65 * affine.quantile_error, "{nfn:?} {affine:?}");
@@ -93,7 +95,19 @@ fn a_positive_target_keeps_its_tail() {
 fn two_thousand_events_after_a_break_the_stream_is_learned_anew() {
     let regrets = changes::regrets(BREAK, 1, &[], &[49_000..50_000, 50_000..50_500, 52_000..54_000]);
     println!("{regrets:?}");
-    assert!(regrets[0] < 0.02 && regrets[1] > 0.5 && regrets[2] < 0.1, "{regrets:?}");
+    assert!(regrets[0] < 0.02 && regrets[1] > 0.1 && regrets[2] < 0.1, "{regrets:?}");
+}
+
+/// The mixture with the baseline keeps near to it at any time: while the net knows nothing, and after a break.
+#[test]
+fn no_stream_falls_behind_its_baseline() {
+    let ramp = Stream { change: Change::Ramp { factor: 100.0, over: 20_000 }, ..RAMP };
+    let early = Stream { change: Change::Break { at: 8_000 }, ..BREAK };
+    for stream in STREAMS.into_iter().chain([early, ramp]) {
+        let behind = baseline::most_behind(stream, 1, &[], 20_000);
+        println!("{}: {behind:.4} nats", stream.name);
+        assert!(behind < 0.02, "{}: {behind}", stream.name);
+    }
 }
 
 /// Targets outgrow the unit that the warm-up found.
@@ -145,6 +159,7 @@ fn the_flights_are_forecast_far_better_than_by_a_rolling_gaussian() {
     let report = flights::run(&[]);
     println!("{report:#?}");
     assert!(report.log_score > report.baseline + 0.9, "{report:?}");
+    assert!(report.behind_baseline < 0.1, "{report:?}");
     // In order: 0.5, 0.9, 0.99, 0.999.
     assert!((report.coverage[0] - 0.5).abs() < 0.03, "{report:?}");
     assert!((report.coverage[1] - 0.9).abs() < 0.02, "{report:?}");

@@ -1,36 +1,16 @@
-//! The operator core on a stream of known truth, and what is told of the last of it.
+//! The operator core on what is judged of a stream of known truth.
 
 use tailwater::{
-    config::Config,
-    density::{self, Density, Side},
-    model::{learner::Taken, noise::Draws},
-    operator::{Action, Input, Operator, place::Position},
-    record::{Cell, Event, Known, Record, Target},
+    density::{self, Densities, Density, Side},
+    model::learner::Taken,
+    record::Event,
 };
 
 use crate::{
+    follow::{Seen, config, follow},
     pit,
-    streams::{NUM_FEATURES, Stream, TAIL_PROBABILITIES, Truth},
+    streams::{Stream, TAIL_PROBABILITIES, Truth},
 };
-
-const CONFIG: &str = r#"
-[kafka]
-brokers = "none"
-group = "statistics"
-[input]
-topic = "stream"
-[features]
-a = "number"
-b = "number"
-[target]
-fields = ["y"]
-[score]
-exceed = ["t2", "t3", "t4"]
-quantiles = [0.999]
-shortfall = []
-[output]
-topic = "scores"
-"#;
 
 /// What is compared: a name, and the key that makes it.
 pub type Contender = (&'static str, &'static str);
@@ -67,49 +47,19 @@ pub struct Report {
     pub clipped: f64,
 }
 
-/// The config that learns a stream, with these keys set.
-pub fn config(stream: Stream, sets: &[String]) -> Config {
-    let sets: Vec<String> = stream.sets().into_iter().chain(sets.iter().cloned()).collect();
-    Config::from_parts(CONFIG, "statistics.toml", &sets, std::iter::empty()).unwrap()
-}
-
-/// The stream's event at this offset, whose target is known with it; its truth, and its target.
-pub fn event(stream: Stream, seed: u64, offset: usize) -> (Event, Truth, f64) {
-    let mut draws = Draws::new(seed, 0, offset);
-    let x: [f64; NUM_FEATURES] = std::array::from_fn(|_| 2.0 * draws.uniform() - 1.0);
-    let truth = stream.given(offset, x);
-    let target = truth.draw(&mut draws);
-    let known = Target { values: [target].into(), known: Known::WithEvent };
-    let event = Event {
-        offset: offset as i64,
-        time_us: offset as i64,
-        thresholds: [f64::NAN; 3].into(),
-        ..Event::bare(x.map(Cell::Number).into(), Some(known))
-    };
-    (event, truth, target)
-}
-
 /// Runs `num_events` of a stream through the operator with these keys set, and judges the last `num_last`.
 pub fn run(stream: Stream, seed: u64, sets: &[String], num_events: usize, num_last: usize) -> Report {
     let noise = stream.noise;
     let config = config(stream, sets);
-    let density = density::build(&config.model, &config.target);
-    let mut operator = Operator::new(&config, density.clone(), [(0, Position::at(0))].into());
+    let published = Densities::new(&config.model, &config.target).published();
     let quantiles = TAIL_PROBABILITIES.map(|p| noise.exceeded_with(p));
     let median = noise.exceeded_with(0.5);
-    let mut judge = Judge::new(density.as_ref());
-    let mut actions = Vec::new();
-    for offset in 0..num_events {
-        let (event, truth, target) = event(stream, seed, offset);
-        let thresholds = quantiles.map(|q| truth.place(q)).into();
-        operator.push(Input::Record(Record::Event(Event { thresholds, ..event })));
-        while operator.take(&mut actions).is_some() {}
-        let Some(Action::Score(scored)) = actions.first() else { panic!("nothing was scored") };
-        for action in &actions {
-            if let Action::Learned { step, .. } = action {
-                judge.steps += 1.0;
-                judge.clipped += f64::from(u8::from(step.taken == Taken::Clipped));
-            }
+    let mut judge = Judge::new(published.as_ref());
+    let own = |event: &mut Event, truth: Truth| event.thresholds = quantiles.map(|q| truth.place(q)).into();
+    follow(&config, stream, seed, num_events, own, |Seen { offset, scored, truth, target, steps }| {
+        for step in steps {
+            judge.steps += 1.0;
+            judge.clipped += f64::from(u8::from(step.taken == Taken::Clipped));
         }
         if offset + num_last >= num_events {
             let told = &scored.score.realized;
@@ -119,8 +69,7 @@ pub fn run(stream: Stream, seed: u64, sets: &[String], num_events: usize, num_la
             let exceeded = quantiles.map(|q| truth.exceeds(truth.place(q)));
             judge.add(&scored.score.figures[..3], exceeded, &scored.score.params, told.pits[0]);
         }
-        actions.clear();
-    }
+    });
     judge.report()
 }
 

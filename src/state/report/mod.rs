@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Named, Progress, Snapshot, recovery, snapshot, store::Store, topic::StateTopic};
 use crate::{
     config::{Config, FeatureKind},
-    density,
+    density::Densities,
     model::{
         self,
         normaliser::Normaliser,
@@ -326,9 +326,9 @@ fn import(config: &Config, state: &StateTopic, progress: Option<&Progress>) -> O
     if progress.is_some_and(|progress| progress.imported == Some(import.id)) {
         return None;
     }
-    let density = density::build(&config.model, &config.target);
+    let densities = Densities::new(&config.model, &config.target);
     let problem = match &import.snapshot {
-        Ok(snapshot) => recovery::fit(config, &density, snapshot).err(),
+        Ok(snapshot) => recovery::fit(config, &densities, snapshot).err(),
         Err(error) => Some(error.to_string()),
     };
     let snapshot = import.snapshot.ok();
@@ -491,8 +491,8 @@ impl WeightsReport {
 }
 
 fn layers(trained: &[f32], averaged: &[f32], config: &Config) -> Vec<LayerReport> {
-    let density = density::build(&config.model, &config.target);
-    let shape = model::shape(config, density.as_ref());
+    let densities = Densities::new(&config.model, &config.target);
+    let shape = model::shape(config, densities.net.as_ref());
     if [trained.len(), averaged.len()] != [shape.num_weights(); 2] {
         return Vec::new();
     }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    model::{baseline::SavedBaseline, saved::SavedFeature},
     operator::{
         order::Order,
         saved::{Counts, WaitingEntry},
@@ -23,7 +24,7 @@ fn standardiser(center: f64, scale: f64) -> Standardiser {
 /// A snapshot made of plain numbers, the same on every machine and in every version.
 fn golden() -> Snapshot {
     let config = config(&[]);
-    let mut operator = Operator::new(&config, density(&config), Positions::new()).saved();
+    let mut operator = Operator::new(&config, densities(&config), Positions::new()).saved();
     let num_weights = operator.model.learner.trained.len();
     let spread = |scale: f32| (0..num_weights).map(|i| scale * (i as f32 - 20.0)).collect::<Vec<f32>>();
     let learner = &mut operator.model.learner;
@@ -31,11 +32,18 @@ fn golden() -> Snapshot {
     learner.moments = [spread(0.5), (0..num_weights).map(|i| i as f32).collect()];
     (learner.optimizer_steps, learner.batches, learner.records, learner.updates) = (3, 4, 64, 3);
     operator.model.features = vec![
-        crate::model::saved::SavedFeature::Number(standardiser(0.25, 1.5)),
-        crate::model::saved::SavedFeature::Category(vec!["up".into(), "naïve".into()]),
-        crate::model::saved::SavedFeature::Cycle,
+        SavedFeature::Number(standardiser(0.25, 1.5)),
+        SavedFeature::Category(vec!["up".into(), "naïve".into()]),
+        SavedFeature::Cycle,
     ];
     operator.model.targets = vec![standardiser(-0.5, 2.0)];
+    operator.model.baseline = Some(SavedBaseline {
+        records: 65,
+        first: vec![1.5],
+        unit: standardiser(-0.25, 2.5),
+        params: vec![0.5, -0.125, -3.0, -2.0],
+        log_odds: -20.5,
+    });
     operator.model.recent = vec![Labelled {
         features: vec![Cell::Number(0.5), Cell::Null, Cell::Number(23.0)],
         target: vec![2.5],
@@ -116,14 +124,14 @@ fn the_first_format_is_read_and_written_as_ever() {
     // An operator goes on from it.
     let restored = Operator::restore(
         &config(&[]),
-        density(&config(&[])),
+        densities(&config(&[])),
         snapshot.operator,
         Positions::new(),
         &Order::default(),
     );
     assert_eq!(restored.unwrap().epoch(), 2);
     // By which whoever compares two states knows that they are the same.
-    assert_eq!(super::super::snapshot::hash(&golden().operator), "5917be390a461725d517919b34656307");
+    assert_eq!(super::super::snapshot::hash(&golden().operator), "b8d6d36574f02a1a7adab5671b9ba1b7");
 }
 
 #[test]
@@ -206,7 +214,7 @@ proptest! {
             let config = config(&[]);
             // Nor does anything that is made of it panic.
             super::super::report::SnapshotReport::new(&snapshot, bytes.len(), 0).to_string();
-            drop(Operator::restore(&config, density(&config), snapshot.operator, Positions::new(), &Order::default()));
+            drop(Operator::restore(&config, densities(&config), snapshot.operator, Positions::new(), &Order::default()));
         }
     }
 

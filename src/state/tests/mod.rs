@@ -1,15 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
-
 use super::*;
 use crate::{
     config::{Config, Fact},
-    density::{self, Density},
+    density::Densities,
     model::{normaliser::Normaliser, saved::Labelled, standardiser::Standardiser},
     operator::{
         Input, Operator,
         place::{Position, Positions},
+        restore::PublishedScores,
     },
     record::{Cell, Event, Known, Record, Target},
 };
@@ -47,8 +46,8 @@ fn config(sets: &[&str]) -> Config {
     Config::from_parts(CONFIG, "test.toml", &sets, std::iter::empty()).unwrap()
 }
 
-fn density(config: &Config) -> Arc<dyn Density> {
-    density::build(&config.model, &config.target)
+fn densities(config: &Config) -> Densities {
+    Densities::new(&config.model, &config.target)
 }
 
 const SECOND_US: i64 = 1_000_000;
@@ -75,7 +74,7 @@ fn event(offset: i64) -> Event {
 
 /// An operator that has taken so many events of partition 0.
 fn operator(config: &Config, num_events: i64) -> Operator {
-    let mut operator = Operator::new(config, density(config), Positions::from([(0, Position::at(0))]));
+    let mut operator = Operator::new(config, densities(config), Positions::from([(0, Position::at(0))]));
     take(&mut operator, 0..num_events);
     operator
 }
@@ -90,6 +89,17 @@ fn take(operator: &mut Operator, offsets: std::ops::Range<i64>) -> usize {
         }
     }
     num_replayed
+}
+
+/// The scores of so many events, as they were published.
+fn published(config: &Config, num_events: i64) -> PublishedScores {
+    let mut operator = Operator::new(config, densities(config), Positions::from([(0, Position::at(0))]));
+    let mut actions = Vec::new();
+    for offset in 0..num_events {
+        operator.push(Input::Record(Record::Event(event(offset))));
+        while operator.take(&mut actions).is_some() {}
+    }
+    crate::operator::tests::published(&actions)
 }
 
 /// The snapshot of an operator of the config's group.

@@ -65,7 +65,7 @@ impl Group {
         };
         begin(
             &self.config,
-            &density(&self.config),
+            &densities(&self.config),
             progress,
             fetch,
             self.import.clone(),
@@ -103,6 +103,7 @@ fn a_group_goes_on_where_its_last_commit_ended() {
     assert_eq!(beginning.read_from, Positions::from([(0, Position::at(119))]));
     assert_eq!(beginning.num_replayed, 61);
     assert_eq!(beginning.waiting[&0].len(), 31);
+    beginning.operator.set_published(published(&group.config, 200));
     assert_eq!(take(&mut beginning.operator, 119..200), 61);
     assert_eq!(
         beginning.operator.saved(),
@@ -169,6 +170,7 @@ fn the_newest_snapshot_that_is_in_order_is_used_and_it_is_told() {
         note.starts_with("the one before is used instead of snapshot number 5: it is truncated: 50 bytes of"),
         "{note}"
     );
+    beginning.operator.set_published(published(&group.config, 200));
     take(&mut beginning.operator, 69..200);
     assert_eq!(beginning.operator.saved(), operator(&group.config, 200).saved());
 

@@ -1,0 +1,292 @@
+//! A net's density, mixed with one that does without features.
+
+use std::sync::Arc;
+
+use super::{Density, Level, Limited, Shortfall, Side, Workspace};
+use crate::math::scalar::log_sum_exp;
+
+/// How many parameters the mixture adds to those of its parts.
+pub const NUM_OWN_PARAMS: usize = 3;
+
+/// While the baseline's share is below this, a shortfall takes the part of its tail beyond the quantile for a generalised Pareto
+/// distribution's: what that misses is then below a thousandth of the whole at a level of 0.999.
+const SMALL_SHARE: f64 = 1e-6;
+/// What is so small a share of a probability moves its quantile by a first order.
+const NEXT_TO_NOTHING: f64 = 1e-6;
+/// Within this the logarithms of two tail probabilities are nearly one.
+const NEAR: f64 = 1e-3;
+
+/// (1 − v) p(y) + v b((y − m) / r) / r for the densities p of a net and b of a baseline, d = 1: one distribution, of which all figures
+/// are.
+///
+/// Parameters: the net's, the baseline's, log v, m and r. With log v = 0 there is no net, and what stands for it says nothing.
+pub struct Blend {
+    net: Arc<dyn Density>,
+    baseline: Arc<dyn Density>,
+}
+
+/// What a [`Blend`] keeps of the row that it loaded.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    net: Workspace,
+    baseline: Workspace,
+    /// log(1 − v) and log v.
+    log_shares: [f64; 2],
+    /// The baseline's unit in the net's.
+    shift: f64,
+    ratio: f64,
+}
+
+impl Parts {
+    fn has_net(&self) -> bool {
+        self.log_shares[0] > f64::NEG_INFINITY
+    }
+
+    fn to_baseline(&self, y: f64) -> f64 {
+        (y - self.shift) / self.ratio
+    }
+
+    fn of_baseline(&self, y: f64) -> f64 {
+        self.shift + self.ratio * y
+    }
+
+    /// Whether the baseline has the larger share.
+    fn is_mostly_baseline(&self) -> bool {
+        self.log_shares[1] > self.log_shares[0]
+    }
+}
+
+fn parts(ws: &mut Workspace) -> &mut Parts {
+    let Workspace::Blend(parts) = ws else { unreachable!("a mixture of two made the workspace") };
+    parts
+}
+
+impl Blend {
+    /// Of these two, both for d = 1.
+    #[must_use]
+    pub fn new(net: Arc<dyn Density>, baseline: Arc<dyn Density>) -> Self {
+        Self { net, baseline }
+    }
+
+    /// The net's log density at `y`, and the baseline's, in nats; with `half`, the log probabilities of the interval around it.
+    pub fn log_likelihoods(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> [f64; 2] {
+        let parts = parts(ws);
+        let (own, ratio) = (parts.to_baseline(y), parts.ratio);
+        match half {
+            None => [
+                self.net.log_density(&[y], &mut parts.net),
+                self.baseline.log_density(&[own], &mut parts.baseline) - ratio.ln(),
+            ],
+            Some(half) => [
+                self.net.log_rounded(y, half, &mut parts.net),
+                self.baseline.log_rounded(own, half / ratio, &mut parts.baseline),
+            ],
+        }
+    }
+
+    /// The logarithm of the sum of what the net and the baseline give, each by its share. The net is asked only where it has one.
+    fn sum(
+        &self,
+        parts: &mut Parts,
+        of_net: impl FnOnce(&dyn Density, &mut Workspace) -> f64,
+        of_baseline: impl FnOnce(&dyn Density, &mut Workspace) -> f64,
+    ) -> f64 {
+        let baseline = of_baseline(self.baseline.as_ref(), &mut parts.baseline);
+        if !parts.has_net() {
+            return baseline;
+        }
+        let net = of_net(self.net.as_ref(), &mut parts.net);
+        log_sum_exp(&[parts.log_shares[0] + net, parts.log_shares[1] + baseline])
+    }
+}
+
+impl Density for Blend {
+    fn dim(&self) -> usize {
+        1
+    }
+
+    fn num_params(&self) -> usize {
+        self.net.num_params() + self.baseline.num_params() + NUM_OWN_PARAMS
+    }
+
+    fn workspace(&self) -> Workspace {
+        Workspace::Blend(Box::new(Parts {
+            net: self.net.workspace(),
+            baseline: self.baseline.workspace(),
+            log_shares: [f64::NEG_INFINITY, 0.0],
+            shift: 0.0,
+            ratio: 1.0,
+        }))
+    }
+
+    fn load(&self, params: &[f32], ws: &mut Workspace) {
+        let parts = parts(ws);
+        let (net, rest) = params.split_at(self.net.num_params());
+        let (baseline, own) = rest.split_at(self.baseline.num_params());
+        let [log_share, shift, ratio] = [0, 1, 2].map(|i| f64::from(own[i]));
+        self.baseline.load(baseline, &mut parts.baseline);
+        parts.log_shares = [(-log_share.exp_m1()).ln(), log_share];
+        (parts.shift, parts.ratio) = (shift, ratio);
+        if parts.has_net() {
+            self.net.load(net, &mut parts.net);
+        }
+    }
+
+    fn is_possible(&self, y: &[f64]) -> bool {
+        self.net.is_possible(y)
+    }
+
+    fn log_density(&self, y: &[f64], ws: &mut Workspace) -> f64 {
+        let parts = parts(ws);
+        let (own, log_ratio) = (parts.to_baseline(y[0]), parts.ratio.ln());
+        self.sum(
+            parts,
+            |net, ws| net.log_density(y, ws),
+            |baseline, ws| baseline.log_density(&[own], ws) - log_ratio,
+        )
+    }
+
+    fn log_cdf(&self, y: f64, ws: &mut Workspace) -> f64 {
+        let parts = parts(ws);
+        let own = parts.to_baseline(y);
+        self.sum(parts, |net, ws| net.log_cdf(y, ws), |baseline, ws| baseline.log_cdf(own, ws)).min(0.0)
+    }
+
+    fn log_sf(&self, y: f64, ws: &mut Workspace) -> f64 {
+        let parts = parts(ws);
+        let own = parts.to_baseline(y);
+        self.sum(parts, |net, ws| net.log_sf(y, ws), |baseline, ws| baseline.log_sf(own, ws)).min(0.0)
+    }
+
+    fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64 {
+        let parts = parts(ws);
+        let [own_low, own_high] = [low, high].map(|y| parts.to_baseline(y));
+        self.sum(
+            parts,
+            |net, ws| net.log_mass(low, high, ws),
+            |baseline, ws| baseline.log_mass(own_low, own_high, ws),
+        )
+        .min(0.0)
+    }
+
+    /// That of the part with the larger share.
+    fn tail_index(&self, axis: usize, side: Side, ws: &Workspace) -> f64 {
+        let Workspace::Blend(parts) = ws else { unreachable!("a mixture of two made the workspace") };
+        if parts.is_mostly_baseline() {
+            self.baseline.tail_index(axis, side, &parts.baseline)
+        } else {
+            self.net.tail_index(axis, side, &parts.net)
+        }
+    }
+
+    fn to_data(&self, z: &[f64], y: &mut [f64], ws: &mut Workspace) {
+        y[0] = self.quantile(&Level::from_z(z[0]), ws);
+    }
+
+    /// It lies between those of the parts.
+    fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {
+        let of_parts = parts(ws);
+        if !of_parts.is_mostly_baseline()
+            && let Some(near) = self.quantile_near_the_nets(level, of_parts)
+        {
+            return near;
+        }
+        let own = self.baseline.quantile(level, &mut of_parts.baseline);
+        let baseline = of_parts.of_baseline(own);
+        if !of_parts.has_net() {
+            return baseline;
+        }
+        let net = self.net.quantile(level, &mut of_parts.net);
+        let start = if of_parts.is_mostly_baseline() { baseline } else { net };
+        level.search([net.min(baseline), net.max(baseline)], start, |y, is_lower| {
+            let log_side = if is_lower { self.log_cdf(y, ws) } else { self.log_sf(y, ws) };
+            (log_side, self.log_density(&[y], ws))
+        })
+    }
+
+    /// The mean of what exceeds the quantile, which is each part's by its share, over its probability.
+    fn shortfall(&self, shortfall: &Shortfall, ws: &mut Workspace) -> f64 {
+        let quantile = self.quantile(shortfall.level(), ws);
+        let parts = parts(ws);
+        let own = parts.to_baseline(quantile);
+        let share = parts.log_shares[1].exp();
+        let mut above = if share < SMALL_SHARE {
+            share * self.roughly_above(own, parts)
+        } else {
+            let sf = self.baseline.log_sf(own, &mut parts.baseline).exp();
+            share * (parts.shift * sf + parts.ratio * above(self.baseline.as_ref(), own, &mut parts.baseline))
+        };
+        if parts.has_net() {
+            above += (1.0 - share) * nearly_above(self.net.as_ref(), quantile, shortfall, &mut parts.net);
+        }
+        above / (1.0 - shortfall.level().p())
+    }
+
+    fn limited(&self, limited: &Limited, limit: f64, ws: &mut Workspace) -> f64 {
+        let parts = parts(ws);
+        let own = self.baseline.limited(limited, parts.to_baseline(limit), &mut parts.baseline);
+        let baseline = parts.of_baseline(own);
+        if !parts.has_net() {
+            return baseline;
+        }
+        let share = parts.log_shares[1].exp();
+        (1.0 - share) * self.net.limited(limited, limit, &mut parts.net) + share * baseline
+    }
+}
+
+impl Blend {
+    /// The quantile where the baseline changes next to nothing of the net's: one step of Newton's, and what that leaves over is the square
+    /// of next to nothing.
+    fn quantile_near_the_nets(&self, level: &Level, parts: &mut Parts) -> Option<f64> {
+        let y = self.net.quantile(level, &mut parts.net);
+        let own = parts.to_baseline(y);
+        let (of_baseline, log_side, upwards) = if level.p() < 0.5 {
+            (self.baseline.log_cdf(own, &mut parts.baseline), level.log_cdf(), -1.0)
+        } else {
+            (self.baseline.log_sf(own, &mut parts.baseline), level.log_sf(), 1.0)
+        };
+        // So much more than the level's probability lies on that side.
+        let surplus = parts.log_shares[1].exp() * (of_baseline - log_side).exp_m1();
+        if surplus.abs() > NEXT_TO_NOTHING {
+            return None;
+        }
+        let log_density = self.net.log_density(&[y], &mut parts.net);
+        let step = surplus * (log_side - log_density).exp();
+        step.is_finite().then_some(y + upwards * step)
+    }
+
+    /// The baseline's mean where it exceeds `own`, in the net's unit, as if it were a generalised Pareto distribution from there on:
+    /// with the excess A (e^(ξ s) − 1) / ξ where P has fallen by e⁻ˢ, the mean excess is A / (1 − ξ).
+    fn roughly_above(&self, own: f64, parts: &mut Parts) -> f64 {
+        let log_sf = self.baseline.log_sf(own, &mut parts.baseline);
+        let index = self.baseline.tail_index(0, Side::Upper, &parts.baseline);
+        let further = self.baseline.quantile(&Level::from_log_sf(log_sf - 1.0), &mut parts.baseline);
+        let stretch = if index > 0.0 { index.exp_m1() / index } else { 1.0 };
+        log_sf.exp() * parts.of_baseline(own + (further - own) / stretch / (1.0 - index))
+    }
+}
+
+/// The mean of Y where it exceeds y and 0 elsewhere.
+fn above(density: &dyn Density, y: f64, ws: &mut Workspace) -> f64 {
+    if let Some(above) = density.mean_above(y, ws) {
+        return above;
+    }
+    let log_sf = density.log_sf(y, ws);
+    if log_sf == 0.0 {
+        // All of it, as nearly as the level can say.
+        return Shortfall::beyond(&Level::from_log_sf(-1e-15)).of(density, ws);
+    }
+    log_sf.exp() * Shortfall::beyond(&Level::from_log_sf(log_sf)).of(density, ws)
+}
+
+/// The same of a y that is mostly near the quantile of a shortfall whose levels are worked out: between the two lies what has nearly one
+/// value.
+fn nearly_above(density: &dyn Density, y: f64, shortfall: &Shortfall, ws: &mut Workspace) -> f64 {
+    let (log_sf, level) = (density.log_sf(y, ws), shortfall.level());
+    if (log_sf - level.log_sf()).abs() > NEAR {
+        return above(density, y, ws);
+    }
+    let (sf, sf_of_level) = (log_sf.exp(), level.log_sf().exp());
+    let between = 0.5 * (y + density.quantile(level, ws));
+    sf_of_level * shortfall.of(density, ws) + (sf - sf_of_level) * between
+}
