@@ -35,7 +35,7 @@
 //! - One transaction carries all that belongs to a commit; a restored operator goes on to the bit.
 //!
 //! # Deliberately absent
-//! Replay, several targets and tail layers: later versions bring them, and their config keys are refused until then.
+//! Replay: a later version brings it.
 
 pub mod backtest;
 pub mod cli;
@@ -55,3 +55,4 @@ pub mod run;
 pub mod score;
 pub mod state;
 pub mod text;
+pub mod watch;

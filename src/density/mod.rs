@@ -14,7 +14,7 @@ mod nfn;
 mod positive;
 mod shortfall;
 
-pub use blend::Blend;
+pub use blend::{Blend, NUM_OWN_PARAMS};
 pub use joint::Joint;
 pub use kmn::Kmn;
 pub use level::Level;

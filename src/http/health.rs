@@ -1,6 +1,7 @@
 //! How the operator is doing, as the admin server tells it.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -69,13 +70,26 @@ pub struct Restoring {
     pub of: u64,
 }
 
-/// Which model scores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which model scores, and how well.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModelFacts {
     /// Which life of it.
     pub epoch: u32,
     /// SGD steps that it has taken, in this process or one before.
     pub updates: u64,
+    /// The figures whose e-value says that they are wrong.
+    pub miscalibrated: Vec<String>,
+    /// Changes of the stream that were found, by what they were found in.
+    pub drift: BTreeMap<&'static str, Drift>,
+}
+
+/// Changes that were found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Drift {
+    /// How many.
+    pub detections: u64,
+    /// The stream time of the last one, RFC 3339.
+    pub last: Option<String>,
 }
 
 impl Default for Health {
@@ -186,7 +200,7 @@ impl Health {
     /// Which model scores; `None` before there is one.
     #[must_use]
     pub fn model(&self) -> Option<ModelFacts> {
-        self.facts().model
+        self.facts().model.clone()
     }
 
     /// Time since the process started.

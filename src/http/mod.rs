@@ -34,7 +34,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
-pub use health::{HEARTBEAT_LIMIT, Health, LastError, ModelFacts, Restoring, Role};
+pub use health::{Drift, HEARTBEAT_LIMIT, Health, LastError, ModelFacts, Restoring, Role};
 
 /// How long requests under way may take once the server was told to stop.
 const GRACE: Duration = Duration::from_secs(1);
@@ -234,6 +234,10 @@ struct Status {
     /// Which life of the model scores, and its SGD steps so far, also those before this process began.
     epoch: Option<u32>,
     updates: u64,
+    /// The figures whose e-value says that they are wrong.
+    miscalibrated: Vec<String>,
+    /// Changes of the stream that were found.
+    drift: BTreeMap<&'static str, Drift>,
     /// Fading mean; 0 before the first target.
     log_score_nats: f64,
     last_error: Option<LastError>,
@@ -261,8 +265,10 @@ impl Status {
             rejected: metrics.num_rejected(),
             expired: metrics.records.expired.get(),
             waiting_targets: metrics.waiting_targets.get(),
-            epoch: model.map(|model| model.epoch),
-            updates: model.map_or(0, |model| model.updates),
+            epoch: model.as_ref().map(|model| model.epoch),
+            updates: model.as_ref().map_or(0, |model| model.updates),
+            miscalibrated: model.as_ref().map(|model| model.miscalibrated.clone()).unwrap_or_default(),
+            drift: model.map(|model| model.drift).unwrap_or_default(),
             log_score_nats: metrics.log_score_nats.get(),
             last_error: health.last_error(),
             state_age_seconds: health.state_age().map(|age| age.as_secs_f64()),
@@ -391,7 +397,7 @@ mod tests {
         served.metrics.set_partitions(&[0, 3]);
         served.metrics.set_lag(3, 17);
         served.metrics.records.scored.inc_by(1000);
-        served.health.set_model(ModelFacts { epoch: 2, updates: 7 });
+        served.health.set_model(ModelFacts { epoch: 2, updates: 7, ..ModelFacts::default() });
         served.health.set_restoring(Some(Restoring { records: 3, of: 4 }));
         served.metrics.rejected(RejectReason::Future);
         let status = served.json();

@@ -18,7 +18,7 @@ use prometheus::{
     process_collector::ProcessCollector,
 };
 
-use crate::record::RejectReason;
+use crate::{record::RejectReason, watch::Watch};
 use register::Register;
 
 /// Upper edges of `tailwater_pit`: fine in the tails, where calibration is judged.
@@ -80,6 +80,13 @@ pub struct Metrics {
     pub quantiles: Vec<QuantileOutcomes>,
     /// `tailwater_exceed_expected_total` and `_observed_total`, in the order of [`MetricsSpec::thresholds`].
     pub exceed: Vec<Exceedances>,
+    /// `tailwater_quantile_e_value`, in the order of [`MetricsSpec::quantiles`], then `tailwater_exceed_e_value`, in the order of
+    /// [`MetricsSpec::thresholds`].
+    pub e_values: Vec<Gauge>,
+    /// `tailwater_calibration_alarms_total`.
+    pub calibration_alarms: IntCounter,
+    /// `tailwater_drift_total`, of the log score and of the PIT.
+    pub drift: [IntCounter; 2],
     /// `tailwater_transactions_total`.
     pub transactions: Transactions,
     /// `tailwater_rebalances_total`.
@@ -250,6 +257,22 @@ impl Metrics {
             "Targets that exceeded a threshold.",
             &["threshold"],
         );
+        let quantile_e_values = r.gauges(
+            "tailwater_quantile_e_value",
+            "Evidence that targets exceed a quantile more or less often than they should: above 1000 by chance in at most 0.1 % of streams, \
+             however often it is looked at.",
+            &["quantile"],
+        );
+        let exceed_e_values = r.gauges(
+            "tailwater_exceed_e_value",
+            "The same for the probabilities of exceeding a threshold.",
+            &["threshold"],
+        );
+        let drift = r.int_counters(
+            "tailwater_drift_total",
+            "Changes found in the mean of the log score (downwards) and of the PIT.",
+            &["signal"],
+        );
         let transactions = r.int_counters(
             "tailwater_transactions_total",
             "Kafka transactions by how they ended.",
@@ -337,6 +360,14 @@ impl Metrics {
                 .iter()
                 .map(|name| Exceedances { expected: expected.with(&[name]), observed: observed.with(&[name]) })
                 .collect(),
+            e_values: (spec.quantiles.iter().map(|level| quantile_e_values.with(&[level])))
+                .chain(spec.thresholds.iter().map(|name| exceed_e_values.with(&[name])))
+                .collect(),
+            calibration_alarms: r.int_counter(
+                "tailwater_calibration_alarms_total",
+                "How often an e-value has reached 1000.",
+            ),
+            drift: Watch::SIGNALS.map(|signal| drift.with(&[signal])),
             transactions: Transactions {
                 committed: transactions.with(&["committed"]),
                 aborted: transactions.with(&["aborted"]),

@@ -4,8 +4,8 @@
 //! and so the makers are infallible.
 
 use prometheus::{
-    Counter, CounterVec, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, core::Collector,
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
 };
 
 const UNIQUE: &str = "metric names are valid and unique, as the contract's test shows";
@@ -49,6 +49,10 @@ impl Register {
         Family(self.add(CounterVec::new(Opts::new(name, help), labels)))
     }
 
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Family<GaugeVec> {
+        Family(self.add(GaugeVec::new(Opts::new(name, help), labels)))
+    }
+
     pub(super) fn int_gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels))
     }
@@ -81,6 +85,12 @@ impl Family<IntCounterVec> {
 
 impl Family<CounterVec> {
     pub(super) fn with(&self, labels: &[&str]) -> Counter {
+        self.0.get_metric_with_label_values(labels).expect(LABELS)
+    }
+}
+
+impl Family<GaugeVec> {
+    pub(super) fn with(&self, labels: &[&str]) -> Gauge {
         self.0.get_metric_with_label_values(labels).expect(LABELS)
     }
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::{Support, Target},
-    density::{Densities, Density, Learnable, Workspace},
+    density::{Densities, Density, Learnable, NUM_OWN_PARAMS, Workspace},
     flow::tail::raw_index,
     math::scalar::softplus,
 };
@@ -159,6 +159,12 @@ impl Baseline {
         own.copy_from_slice(&[log_share as f32, bounded(shift), bounded(ratio).max(f32::MIN_POSITIVE)]);
     }
 
+    /// Whether a row, center and scale not included, is of more than the baseline.
+    #[must_use]
+    pub fn has_net(params: &[f32]) -> bool {
+        params.len().checked_sub(NUM_OWN_PARAMS).is_some_and(|log_share| params[log_share] < 0.0)
+    }
+
     /// Begins to share with a net.
     pub fn begin_to_share(&mut self) {
         self.state.log_odds = 0.0;
@@ -168,8 +174,8 @@ impl Baseline {
     /// better.
     pub fn judge(&mut self, params: &[f32], unit: &Normaliser, y: f64) {
         let Some(blend) = &self.densities.blend else { return };
-        if params[params.len() - 3] == 0.0 {
-            return; // there was no net
+        if !Self::has_net(params) {
+            return;
         }
         blend.load(params, &mut self.published_ws);
         let half = self.step.map(|step| 0.5 * step / unit.scale);

@@ -201,6 +201,13 @@ impl Model {
         params.into()
     }
 
+    /// Whether a net has a part in this distribution, which it has none in during the warm-up.
+    #[must_use]
+    pub fn is_of_net(&self, params: &[f32]) -> bool {
+        let Some((density, _)) = params.split_last_chunk::<2>() else { return false };
+        self.baseline.is_none() || Baseline::has_net(density)
+    }
+
     /// Takes note of a target, and of the distribution that its event was given by this model.
     pub fn judge(&mut self, params: &[f32], event: &Event) {
         let Some(baseline) = &mut self.baseline else { return };

@@ -27,6 +27,7 @@ use crate::{
     },
     record::{Cell, Event, Known, Record, Reject},
     score::{Outcome, Published, Realized, Score, Scored, Status, figures::Figures},
+    watch::Watch,
 };
 
 pub mod order;
@@ -117,6 +118,7 @@ pub struct Operator {
     order: Order,
     epoch: u32,
     counts: Counts,
+    watch: Watch,
     census: Census,
     /// The event that is being taken, and whether it is replayed.
     current: Option<(Event, bool)>,
@@ -161,6 +163,7 @@ impl Operator {
             order: Order::default(),
             epoch: FIRST_EPOCH,
             counts: Counts::default(),
+            watch: Watch::new(config),
             census: Census::new(config.features.len()),
             current: None,
             restoring: None,
@@ -183,11 +186,13 @@ impl Operator {
         order: &Order,
     ) -> Result<Self, Misfit> {
         saved.check(config.features.len(), config.target.fields.len())?;
-        let SavedOperator { epoch, positions: cut, stream_time_us, model, labelled, waiting, counts } = saved;
+        let SavedOperator { epoch, positions: cut, stream_time_us, model, labelled, waiting, counts, watch } =
+            saved;
         let mut positions = added;
         positions.extend(cut.iter().map(|(&partition, &position)| (partition, position)));
         let mut operator = Self::new(config, densities, positions);
         operator.model.restore(model)?;
+        operator.watch.restore(watch)?;
         operator.epoch = epoch;
         operator.stream_time_us = stream_time_us;
         operator.labelled = labelled.into_iter().map(Labelled::into_event).collect();
@@ -217,6 +222,7 @@ impl Operator {
         } else {
             (self.model, self.epoch) = (model, epoch);
             self.counts = Counts::default();
+            self.watch.begin_anew();
         }
     }
 
@@ -236,6 +242,7 @@ impl Operator {
             labelled: self.labelled.iter().map(|event| Labelled::of(event)).collect(),
             waiting: self.waiting.saved(),
             counts: self.counts,
+            watch: self.watch.saved(),
         }
     }
 
@@ -266,6 +273,12 @@ impl Operator {
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// What was watched of the outcomes in this life of the model.
+    #[must_use]
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Which life of the model this is.
@@ -393,9 +406,11 @@ impl Operator {
         let mut num_lost = 0;
         for (entry, event) in waiting {
             let (due, due_us) = match (entry, event) {
-                (WaitingEntry::Known { partition, at, due_us }, Some(event)) if event.target.is_some() => {
+                (WaitingEntry::Known { partition, at, due_us, is_bet_on }, Some(event))
+                    if event.target.is_some() =>
+                {
                     let published = self.restoring.as_mut().and_then(|r| r.take_score(partition, at));
-                    (Due::Known(self.held_again(*event, published), due_us), due_us)
+                    (Due::Known(self.held_again(*event, published, is_bet_on), due_us), due_us)
                 }
                 (WaitingEntry::Known { due_us, .. }, _) => {
                     num_lost += 1;
@@ -417,7 +432,7 @@ impl Operator {
     /// An event with the score that was published for it; without one its outcome will have no figures.
     ///
     /// Its figures are computed again when its target comes: a million at once would keep the heart from beating.
-    fn held_again(&self, event: Event, published: Option<Published>) -> Held {
+    fn held_again(&self, event: Event, published: Option<Published>, is_bet_on: bool) -> Held {
         let fits = |published: &Published| {
             let Published { epoch, params, .. } = published;
             let is_sized = params.is_empty() || params.len() == self.model.num_params();
@@ -431,12 +446,12 @@ impl Operator {
         let score = Score {
             epoch,
             updates,
-            status: Status::Ok,
+            status: if self.model.is_of_net(&params) { Status::Ok } else { Status::Warmup },
             figures: Box::default(),
             realized: self.unknown(),
             params,
         };
-        Held { event: Rc::new(event), score: Rc::new(score) }
+        Held { event: Rc::new(event), score: Rc::new(score), is_bet_on }
     }
 
     /// Releases what is due before the event, some of it at least, and then scores it.
@@ -471,24 +486,29 @@ impl Operator {
         let score = Rc::new(Score {
             epoch: self.epoch,
             updates: self.model.updates(),
-            status: if self.model.is_ready() { Status::Ok } else { Status::Warmup },
+            status: if self.model.is_of_net(&params) { Status::Ok } else { Status::Warmup },
             figures: self.figures.evaluate(&params, &event.thresholds),
             realized: if known_now { self.figures.realize(&params, &event) } else { self.unknown() },
             params,
         });
-        let held = Held { event: Rc::new(event), score };
+        let mut held = Held { event: Rc::new(event), score, is_bet_on: false };
         actions.push(Action::Score(Scored { event: held.event.clone(), score: held.score.clone() }));
         match known {
-            _ if known_now => self.on_target(&held, None, actions),
+            _ if known_now => {
+                held.is_bet_on = self.model.is_ready() && self.watch.admit();
+                self.on_target(&held, None, actions);
+            }
             Some(Known::At(at_us)) => self.hold(held, at_us, actions),
             _ => {}
         }
     }
 
     /// Lets an event wait until its target is known, or for as long as `target.wait` allows.
-    fn hold(&mut self, held: Held, known_us: i64, actions: &mut Vec<Action>) {
+    fn hold(&mut self, mut held: Held, known_us: i64, actions: &mut Vec<Action>) {
         let deadline_us = held.event.time_us.saturating_add(self.wait_us);
-        let held = if known_us <= deadline_us {
+        let is_in_time = known_us <= deadline_us;
+        held.is_bet_on = is_in_time && !self.waiting.is_full() && self.model.is_ready() && self.watch.admit();
+        let held = if is_in_time {
             self.waiting.hold(Due::Known(held, known_us), known_us)
         } else {
             self.waiting.hold(Due::Expired, deadline_us)
@@ -505,7 +525,9 @@ impl Operator {
 
     /// A target is known: its event gets its outcome, unless the score itself said it, and is learned from.
     fn on_target(&mut self, held: &Held, known_us: Option<i64>, actions: &mut Vec<Action>) {
-        let Held { event, score } = held;
+        let Held { event, score, is_bet_on } = held;
+        // What another model scored says nothing of this one.
+        let is_own = score.epoch == self.epoch;
         if let Some(target_time_us) = known_us {
             let realized = self.figures.realize(&score.params, event);
             let score = if score.figures.is_empty() {
@@ -514,13 +536,15 @@ impl Operator {
             } else {
                 score.clone()
             };
-            let event = event.clone();
-            actions.push(Action::Outcome(Outcome { event, score, target_time_us, realized }));
+            if is_own {
+                self.watch.see(*is_bet_on, &score, &realized, &event.thresholds, self.stream_time_us);
+            }
+            actions.push(Action::Outcome(Outcome { event: event.clone(), score, target_time_us, realized }));
+        } else {
+            self.watch.see(*is_bet_on, score, &score.realized, &event.thresholds, self.stream_time_us);
         }
         let Learning::On { warmup_rows } = self.learning else { return };
-        // A model is judged by its own distributions alone.
-        let params = if score.epoch == self.epoch { &score.params[..] } else { &[] };
-        self.model.judge(params, event);
+        self.model.judge(if is_own { &score.params } else { &[] }, event);
         self.labelled.push(event.clone());
         if self.model.is_ready() {
             self.learn_all(actions);

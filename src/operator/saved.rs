@@ -6,7 +6,10 @@ use super::{
     place::{Position, Positions},
     waiting::MAX_WAITING,
 };
-use crate::model::saved::{Labelled, Misfit, SavedModel};
+use crate::{
+    model::saved::{Labelled, Misfit, SavedModel},
+    watch::SavedWatch,
+};
 
 /// An operator between two records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +28,8 @@ pub struct SavedOperator {
     pub waiting: Vec<WaitingEntry>,
     /// What was done so far.
     pub counts: Counts,
+    /// What was watched of the outcomes.
+    pub watch: SavedWatch,
 }
 
 /// Something that waits.
@@ -38,6 +43,8 @@ pub enum WaitingEntry {
         at: Position,
         /// When its target is known.
         due_us: i64,
+        /// Its outcome is bet on.
+        is_bet_on: bool,
     },
     /// An event that is given up at `due_us`: its target comes later than it may wait.
     Expired {

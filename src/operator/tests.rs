@@ -273,6 +273,7 @@ fn no_more_events_wait_than_the_bound_and_the_rest_expire() {
             params: [].into(),
             realized: crate::score::Realized::unknown(1),
         }),
+        is_bet_on: false,
     };
     for due_us in 0..waiting::MAX_WAITING as i64 {
         waiting.hold(Due::Known(held.clone(), due_us), due_us).unwrap();
@@ -639,7 +640,7 @@ fn a_state_of_another_net_or_with_a_weight_that_is_not_finite_is_refused() {
     assert!(
         refused(&|saved| saved.model.recent.push(Labelled { features: vec![], target: vec![0.0] })).is_some()
     );
-    let entry = WaitingEntry::Known { partition: 0, at: Position::at(100), due_us: 0 };
+    let entry = WaitingEntry::Known { partition: 0, at: Position::at(100), due_us: 0, is_bet_on: false };
     assert!(refused(&|saved| saved.waiting.push(entry)).is_some());
 }
 

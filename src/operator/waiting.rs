@@ -16,6 +16,8 @@ pub struct Held {
     pub event: Rc<Event>,
     /// Its score.
     pub score: Rc<Score>,
+    /// Its outcome is bet on: [`Watch::admit`](crate::watch::Watch::admit).
+    pub is_bet_on: bool,
 }
 
 /// What becomes of a waiting event once stream time has passed its moment.
@@ -54,12 +56,18 @@ impl Waiting {
         self.heap.is_empty()
     }
 
+    /// Whether no more may wait.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.heap.len() >= MAX_WAITING
+    }
+
     /// Lets an event wait until `due_us`. Gives it back where there is no room.
     ///
     /// # Errors
     /// When `MAX_WAITING` events wait already.
     pub fn hold(&mut self, due: Due, due_us: i64) -> Result<(), Due> {
-        if self.heap.len() >= MAX_WAITING {
+        if self.is_full() {
             return Err(due);
         }
         self.entered += 1;
@@ -77,6 +85,7 @@ impl Waiting {
                 partition: held.event.partition,
                 at: held.event.position(),
                 due_us: *due_us,
+                is_bet_on: held.is_bet_on,
             },
             Due::Expired => WaitingEntry::Expired { due_us: entry.due_us },
         };

@@ -17,10 +17,11 @@ use super::{
 use crate::{
     config::Config,
     crash,
-    http::{Health, ModelFacts, Restoring, Role},
+    http::{Drift, Health, ModelFacts, Restoring, Role},
     kafka::{backlog::Backlog, client::Observed, publisher::Commit, reader::Chunk},
     metrics::Metrics,
     operator::{Action, Operator},
+    watch::{Watch, drift::Detector, e_process::ALARM},
 };
 
 /// The longest wait for input: the heartbeat goes on, and an end is noticed that late at most.
@@ -145,8 +146,7 @@ impl<'a> Compute<'a> {
             self.keep_time()?;
             self.monitor.put_out(begun.elapsed().saturating_sub(self.outputs.take_waited()));
             if self.restore.is_none() && self.monitor.refresh(&self.operator) {
-                let (epoch, updates) = (self.operator.epoch(), self.operator.model().updates());
-                self.health.set_model(ModelFacts { epoch, updates });
+                self.health.set_model(facts(&self.operator));
             }
             if let Some(error) = self.observed.take_last_error() {
                 self.health.record_error(error);
@@ -221,7 +221,7 @@ impl<'a> Compute<'a> {
         self.health.set_restoring(None);
         self.health.set_role(Role::Leading);
         let (epoch, updates) = (self.operator.epoch(), self.operator.model().updates());
-        self.health.set_model(ModelFacts { epoch, updates });
+        self.health.set_model(facts(&self.operator));
         tracing::info!(epoch, updates, records = restore.records, ?took, "restored: scoring begins");
     }
 
@@ -273,6 +273,25 @@ impl<'a> Compute<'a> {
         }
         let positions = self.operator.positions().clone();
         self.outputs.commit(|timestamps_ms| Commit { positions, order, snapshot, timestamps_ms })
+    }
+}
+
+/// What `/status` tells of the model.
+fn facts(operator: &Operator) -> ModelFacts {
+    let watch = operator.watch();
+    let drift = |detector: &Detector| Drift {
+        detections: detector.detections(),
+        last: detector
+            .last_us()
+            .and_then(|us| jiff::Timestamp::from_microsecond(us).ok())
+            .map(|time| time.to_string()),
+    };
+    let is_wrong = |(name, e_value): (&str, f64)| (e_value >= ALARM).then(|| name.to_owned());
+    ModelFacts {
+        epoch: operator.epoch(),
+        updates: operator.model().updates(),
+        miscalibrated: watch.e_values().filter_map(is_wrong).collect(),
+        drift: Watch::SIGNALS.into_iter().zip(watch.drift().map(drift)).collect(),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     operator::{Action, Census, Operator, category_features},
     record::{Event, Reject},
     score::{Realized, Score, exceed::Exceed},
+    watch::{Watch, drift::Detector},
 };
 
 /// How often gauges that cost a look elsewhere are set.
@@ -34,6 +35,8 @@ pub struct Monitor<'a> {
     categories: Vec<usize>,
     /// What was counted of the operator's census already.
     census: Census,
+    /// Alarms and drift that were counted already; `None` before the first look, since a state that was restored counts from before.
+    watched: Option<[u64; 3]>,
     next_refresh: Instant,
     /// By reject reason: until when further ones are not logged.
     quiet_until: HashMap<&'static str, Instant>,
@@ -69,6 +72,7 @@ impl<'a> Monitor<'a> {
             levels: config.score.quantiles.clone(),
             categories: category_features(config),
             census: Census { missing: zeros.clone(), unknown: zeros },
+            watched: None,
             next_refresh: Instant::now(),
             quiet_until: HashMap::new(),
             log_score: FadingMean::default(),
@@ -193,6 +197,21 @@ impl<'a> Monitor<'a> {
             metric.inc_by(census.unknown[index] - self.census.unknown[index]);
         }
         self.census.clone_from(census);
+        self.watch(operator.watch());
         true
+    }
+
+    fn watch(&mut self, watch: &Watch) {
+        for (metric, (_, e_value)) in self.metrics.e_values.iter().zip(watch.e_values()) {
+            metric.set(e_value);
+        }
+        let [log_score, pit] = watch.drift().map(Detector::detections);
+        let now = [watch.alarms(), log_score, pit];
+        let before = self.watched.replace(now).unwrap_or(now);
+        let counters = [&self.metrics.calibration_alarms].into_iter().chain(&self.metrics.drift);
+        for ((counter, now), before) in counters.zip(now).zip(before) {
+            // Another model begins to count anew.
+            counter.inc_by(now.checked_sub(before).unwrap_or(now));
+        }
     }
 }

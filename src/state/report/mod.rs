@@ -436,7 +436,7 @@ impl Place {
 impl WaitingReport {
     fn new(waiting: &[WaitingEntry]) -> Self {
         let known = waiting.iter().filter_map(|entry| match *entry {
-            WaitingEntry::Known { partition, at, due_us } => Some((partition, at, due_us)),
+            WaitingEntry::Known { partition, at, due_us, .. } => Some((partition, at, due_us)),
             WaitingEntry::Expired { .. } => None,
         });
         let events = known.clone().count();
