@@ -347,6 +347,7 @@ mod tests {
             features: [].into(),
             carry: [Cell::Text(flight.into())].into(),
             thresholds: [].into(),
+            segment: None,
             target: None,
         };
         let is_warm = !figures[0].is_nan();

@@ -78,8 +78,20 @@ impl Config {
     /// the config of its next start. No secret is among them.
     #[must_use]
     pub fn facts(&self) -> Vec<Fact> {
-        let Self { kafka, input, features: _, target, model, learn, score, output, state, delivery, admin } =
-            self;
+        let Self {
+            kafka,
+            input,
+            features: _,
+            target,
+            model,
+            learn,
+            score,
+            output,
+            monitor,
+            state,
+            delivery,
+            admin,
+        } = self;
         [
             kafka.facts(),
             input.facts(),
@@ -89,6 +101,7 @@ impl Config {
             learn.facts(),
             score.facts(),
             output.facts(),
+            monitor.facts(),
             state.facts(),
             delivery.facts(),
             admin.facts(),

@@ -23,7 +23,7 @@ use std::{fs, path::Path};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use facts::{Change, Difference, Fact};
 pub use reference::reference;
-pub use sections::{Admin, Delivery, Input, Kafka, Learn, Model, Output, Score, State, Target};
+pub use sections::{Admin, Delivery, Input, Kafka, Learn, Model, Monitor, Output, Score, State, Target};
 pub use types::{
     Activation, Feature, FeatureKind, FieldPath, FlowKind, Guarantee, InputFormat, MAX_TARGETS, ModelKind,
     Noise, NotAStart, OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Support, Threshold,
@@ -54,6 +54,8 @@ pub struct Config {
     pub score: Score,
     /// Where the scores go.
     pub output: Output,
+    /// What is watched beside the whole.
+    pub monitor: Monitor,
     /// The state, and who leads.
     pub state: State,
     /// How often a record counts, commits and shutdown.
@@ -138,6 +140,7 @@ fn read(tree: &Table, reading: &mut Reading<'_>) -> Config {
         learn: root.section(elsewhere),
         score: root.section(elsewhere),
         output: root.section(elsewhere),
+        monitor: root.section(elsewhere),
         state: root.section(elsewhere),
         delivery: root.section(elsewhere),
         admin: root.section(elsewhere),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Admin, Delivery, Input, Kafka, Learn, Model, Output, Score, State, Target,
+    Admin, Delivery, Input, Kafka, Learn, Model, Monitor, Output, Score, State, Target,
     section::{Key, LaterKey, Presence, Section},
 };
 
@@ -20,7 +20,7 @@ fn info<S: Section>() -> SectionInfo {
 }
 
 /// Every section but `[features]`, whose keys are the user's.
-pub(super) fn sections() -> [SectionInfo; 10] {
+pub(super) fn sections() -> [SectionInfo; 11] {
     [
         info::<Kafka>(),
         info::<Input>(),
@@ -29,6 +29,7 @@ pub(super) fn sections() -> [SectionInfo; 10] {
         info::<Learn>(),
         info::<Score>(),
         info::<Output>(),
+        info::<Monitor>(),
         info::<State>(),
         info::<Delivery>(),
         info::<Admin>(),

@@ -213,6 +213,16 @@ section! {
 }
 
 section! {
+    /// What is watched beside the whole.
+    Monitor "monitor" {
+        /// A field of the input: for each of its values, the first hundred, there are metrics of how well the figures hold. It need not be a
+        /// feature, and says nothing to the model.
+        by: Option<FieldPath> = Optional("\"carrier\""), kind::field().or_nothing(), Free;
+    }
+    later {}
+}
+
+section! {
     /// The state, and who leads.
     State "state" {
         /// The topic, of one partition and compacted, whose assignment decides who leads. It holds the saved state and how

@@ -9,8 +9,9 @@ use crate::math::scalar::log_sum_exp;
 pub const NUM_OWN_PARAMS: usize = 3;
 
 /// While the baseline's share is below this, a shortfall takes the part of its tail beyond the quantile for a generalised Pareto
-/// distribution's: what that misses is then below a thousandth of the whole at a level of 0.999.
-const SMALL_SHARE: f64 = 1e-6;
+/// distribution's, which is right to some 10 % of that part. At a level of 0.999 the part is a ten thousandth of the whole where both agree on how
+/// likely that is, and a tenth where the baseline exceeds the quantile for sure.
+const SMALL_SHARE: f64 = 1e-4;
 /// What is so small a share of a probability moves its quantile by a first order.
 const NEXT_TO_NOTHING: f64 = 1e-6;
 /// Within this the logarithms of two tail probabilities are nearly one.

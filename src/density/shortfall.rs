@@ -1,5 +1,7 @@
 //! Expected shortfall, for any density.
 
+use std::sync::LazyLock;
+
 use super::{Density, Level, Side, Workspace};
 use crate::math::quadrature::{gauss_laguerre, gauss_legendre};
 
@@ -7,6 +9,9 @@ use crate::math::quadrature::{gauss_laguerre, gauss_legendre};
 const NUM_POINTS: usize = 32;
 /// The points of Gauss–Legendre's rule over `NEAR`.
 const NUM_NEAR_POINTS: usize = 40;
+/// The rules' nodes and weights.
+static LAGUERRE: LazyLock<(Vec<f64>, Vec<f64>)> = LazyLock::new(|| gauss_laguerre(NUM_POINTS));
+static LEGENDRE: LazyLock<(Vec<f64>, Vec<f64>)> = LazyLock::new(|| gauss_legendre(NUM_NEAR_POINTS));
 /// Up to this s, power tails are integrated apart.
 const NEAR: f64 = 32.0;
 /// From this tail index on no number is given: the flows before the tail shift it, and what the quadrature misses for that
@@ -42,16 +47,16 @@ impl Shortfall {
     #[must_use]
     pub fn beyond(level: &Level) -> Self {
         let log_sf = level.log_sf();
-        let (nodes, weights) = gauss_laguerre(NUM_POINTS);
-        let points =
-            nodes.iter().zip(weights).map(|(&t, weight)| (t, weight, Level::from_log_sf(log_sf - t)));
-        let (nodes, weights) = gauss_legendre(NUM_NEAR_POINTS);
+        let (nodes, weights) = &*LAGUERRE;
+        let points = nodes.iter().zip(weights);
+        // The last weights add nothing but quantiles to compute.
+        let points = points.filter(|&(_, &weight)| weight > 1e-20);
+        let points = points.map(|(&t, &weight)| (t, weight, Level::from_log_sf(log_sf - t))).collect();
+        let (nodes, weights) = &*LEGENDRE;
         let near = nodes.iter().zip(weights).map(|(&share, weight)| {
             let s = NEAR * share;
             (Level::from_log_sf(log_sf - s), NEAR * weight * (-s).exp())
         });
-        // The last weights add nothing but quantiles to compute.
-        let points = points.filter(|&(_, weight, _)| weight > 1e-20).collect();
         let end = Level::from_log_sf(log_sf - NEAR);
         Self { level: *level, log_sf, points, near: near.collect(), end }
     }

@@ -7,6 +7,7 @@
 //! Units are base units: seconds, bytes, nats. NaN (a figure that is null) is never counted.
 
 mod register;
+mod segments;
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +21,7 @@ use prometheus::{
 
 use crate::{record::RejectReason, watch::Watch};
 use register::Register;
+use segments::Segments;
 
 /// Upper edges of `tailwater_pit`: fine in the tails, where calibration is judged.
 pub const PIT_EDGES: [f64; 15] =
@@ -31,6 +33,25 @@ const STAGE_EDGES_SECONDS: [f64; 13] =
 
 const LATENCY_EDGES_SECONDS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// Each target takes this share in the fading mean of the log score: about its last 10,000 count.
+const FADING: f64 = 1e-4;
+
+/// A mean over about the last 1 / `FADING` values, unbiased from the first on.
+#[derive(Debug, Default)]
+pub struct FadingMean {
+    sum: f64,
+    weight: f64,
+}
+
+impl FadingMean {
+    /// Takes a value; the mean with it.
+    pub fn add(&mut self, value: f64) -> f64 {
+        self.sum = (1.0 - FADING) * self.sum + value;
+        self.weight = (1.0 - FADING) * self.weight + 1.0;
+        self.sum / self.weight
+    }
+}
 
 /// What decides the label values that are there from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +108,8 @@ pub struct Metrics {
     pub calibration_alarms: IntCounter,
     /// `tailwater_drift_total`, of the log score and of the PIT.
     pub drift: [IntCounter; 2],
+    /// `tailwater_segment_…`.
+    pub segments: Segments,
     /// `tailwater_transactions_total`.
     pub transactions: Transactions,
     /// `tailwater_rebalances_total`.
@@ -368,6 +391,7 @@ impl Metrics {
                 "How often an e-value has reached 1000.",
             ),
             drift: Watch::SIGNALS.map(|signal| drift.with(&[signal])),
+            segments: Segments::new(&r, &spec.quantiles),
             transactions: Transactions {
                 committed: transactions.with(&["committed"]),
                 aborted: transactions.with(&["aborted"]),
@@ -513,6 +537,7 @@ mod tests {
     #[test]
     fn the_metrics_are_those_of_the_contract() {
         let metrics = fresh();
+        metrics.segments.observe(Some("UA"), -1.0, [(0.4, 0.5)].into_iter());
         metrics.set_partitions(&[0, 1]);
         let golden: BTreeSet<String> = include_str!("../../tests/golden/metrics.txt")
             .lines()

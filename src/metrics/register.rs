@@ -70,6 +70,7 @@ impl Register {
 }
 
 /// A metric with labels, resolved once into the handle of each label value.
+#[derive(Debug)]
 pub(super) struct Family<V>(V);
 
 impl Family<IntCounterVec> {

@@ -69,6 +69,7 @@ fn event(offset: i64, delay_s: Option<i64>) -> Event {
         features: [Cell::Number(x), Cell::Text(if x > 0.0 { "up" } else { "down" }.into())].into(),
         carry: [].into(),
         thresholds: [].into(),
+        segment: None,
         target: Some(Target {
             values: [2.0 * x + 0.5 * noise].into(),
             known: delay_s.map_or(Known::WithEvent, |delay| Known::At(time_us + delay * SECOND_US)),

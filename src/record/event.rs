@@ -37,6 +37,8 @@ pub struct Event {
     pub carry: Box<[Cell]>,
     /// One threshold for each `score.exceed` that names a field, in the config's order; NaN where the record has none.
     pub thresholds: Box<[f64]>,
+    /// The value of `monitor.by`, as a text.
+    pub segment: Option<CompactString>,
     /// The target, where the record holds one (all of its fields non-null).
     pub target: Option<Target>,
 }
@@ -56,6 +58,7 @@ impl Event {
             features,
             carry: [].into(),
             thresholds: [].into(),
+            segment: None,
             target,
         }
     }

@@ -46,6 +46,7 @@ pub(super) struct Plan {
     pub features: Vec<(usize, Reading)>,
     pub carry: Vec<(usize, CarryType)>,
     pub thresholds: Vec<usize>,
+    pub segment: Option<usize>,
     pub target: Vec<usize>,
     /// Targets are above this.
     pub least_target: Option<f64>,
@@ -87,6 +88,7 @@ impl Plan {
                 plan.thresholds.push(slot);
             }
         }
+        plan.segment = config.monitor.by.as_ref().map(|path| plan.slot(path));
         for path in &config.target.fields {
             let slot = plan.slot(path);
             plan.target.push(slot);

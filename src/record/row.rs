@@ -47,6 +47,8 @@ pub(super) fn event(
         features,
         carry,
         thresholds: thresholds.collect::<Result<_, Fault>>()?,
+        // Whatever it holds: that nobody can be told apart by it is no reason to reject the event.
+        segment: plan.segment.and_then(|slot| slots[slot].text()),
         target: target(plan, &row_reader)?,
     })
 }

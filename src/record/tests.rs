@@ -87,6 +87,7 @@ fn config(format: InputFormat) -> Config {
             shortfall: vec![],
             limit: vec![],
         },
+        monitor: config::Monitor { by: Some(path("carrier")) },
         output: config::Output {
             topic: "flight-risk".into(),
             format: config::OutputFormat::Arrow,
@@ -195,6 +196,7 @@ fn a_json_object_becomes_an_event() {
     // A field can be carried and a feature at once, and is carried as it was read.
     assert_eq!(*event.carry, [Cell::Number(1545.0), text("UA"), Cell::Number(1400.0), text("EWR")]);
     assert_eq!(*event.thresholds, [30.0]);
+    assert_eq!(event.segment.as_deref(), Some("UA"));
     let target = event.target.unwrap();
     assert_eq!((&*target.values, target.known), (&[11.0][..], Known::At(1_357_050_540_000_000)));
 }
@@ -204,7 +206,7 @@ fn an_absent_field_and_a_null_are_the_same() {
     let event = json_event(r#"{"at": 1357035420, "carrier": null, "weather": null}"#);
     assert!(event.features.iter().chain(&event.carry).all(|cell| *cell == Cell::Null));
     assert!(event.thresholds[0].is_nan());
-    assert_eq!(event.target, None);
+    assert_eq!((&event.segment, &event.target), (&None, &None));
     // Compared as printed: NaN differs from itself.
     assert_eq!(format!("{event:?}"), format!("{:?}", json_event(r#"{"at": 1357035420}"#)));
 }

@@ -320,6 +320,7 @@ mod tests {
             features: [Cell::Number(0.0)].into(),
             carry: [].into(),
             thresholds: [].into(),
+            segment: None,
             target: Some(Target { values: [0.0].into(), known: Known::At(known_us) }),
         }))
     }

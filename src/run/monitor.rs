@@ -8,7 +8,7 @@ use std::{
 use crate::{
     config::Config,
     kafka::{client::Observed, reader::Chunk},
-    metrics::Metrics,
+    metrics::{FadingMean, Metrics},
     model::learner::{Skip, Step, Taken},
     operator::{Action, Census, Operator, category_features},
     record::{Event, Reject},
@@ -22,9 +22,6 @@ const REFRESH: Duration = Duration::from_millis(500);
 const LOG_SCORE_FLOOR: f64 = -745.0;
 /// Rejects of one reason are logged this often at most; the metrics count them all.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// Each target takes this share in the fading mean of the log score: about its last 10,000 count.
-const FADING: f64 = 1e-4;
-
 /// Counts.
 pub struct Monitor<'a> {
     metrics: &'a Metrics,
@@ -32,6 +29,7 @@ pub struct Monitor<'a> {
     exceed: Vec<Exceed>,
     /// The levels of the quantiles.
     levels: Vec<f64>,
+    has_segments: bool,
     categories: Vec<usize>,
     /// What was counted of the operator's census already.
     census: Census,
@@ -46,21 +44,6 @@ pub struct Monitor<'a> {
     encode: Duration,
 }
 
-/// A mean over about the last 1 / `FADING` values, unbiased from the first on.
-#[derive(Default)]
-struct FadingMean {
-    sum: f64,
-    weight: f64,
-}
-
-impl FadingMean {
-    fn add(&mut self, value: f64) -> f64 {
-        self.sum = (1.0 - FADING) * self.sum + value;
-        self.weight = (1.0 - FADING) * self.weight + 1.0;
-        self.sum / self.weight
-    }
-}
-
 impl<'a> Monitor<'a> {
     /// A monitor that sets these metrics.
     pub fn new(config: &Config, metrics: &'a Metrics, observed: &'a Observed) -> Self {
@@ -70,6 +53,7 @@ impl<'a> Monitor<'a> {
             observed,
             exceed: Exceed::all(config),
             levels: config.score.quantiles.clone(),
+            has_segments: config.monitor.by.is_some(),
             categories: category_features(config),
             census: Census { missing: zeros.clone(), unknown: zeros },
             watched: None,
@@ -161,14 +145,18 @@ impl<'a> Monitor<'a> {
             return;
         }
         // A target far beyond all others may have a density of 0 in double precision: one is not to blot out the mean.
-        self.metrics.log_score_nats.set(self.log_score.add(realized.log_score.max(LOG_SCORE_FLOOR)));
+        let log_score = realized.log_score.max(LOG_SCORE_FLOOR);
+        self.metrics.log_score_nats.set(self.log_score.add(log_score));
         realized.pits.iter().for_each(|&pit| self.metrics.observe_pit(pit));
         for ((exceed, &p), metric) in self.exceed.iter().zip(&score.figures).zip(&self.metrics.exceed) {
             metric.observe(p, exceed.is_exceeded(&realized.targets, &event.thresholds));
         }
         let each = self.levels.iter().flat_map(|&level| realized.pits.iter().map(move |&pit| (pit, level)));
-        for ((pit, level), metric) in each.zip(&self.metrics.quantiles) {
+        for ((pit, level), metric) in each.clone().zip(&self.metrics.quantiles) {
             metric.observe(pit, level);
+        }
+        if self.has_segments {
+            self.metrics.segments.observe(event.segment.as_deref(), log_score, each);
         }
     }
 

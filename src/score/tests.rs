@@ -61,6 +61,7 @@ fn event(key: Option<&[u8]>, carry: [Cell; 2]) -> Event {
         features: [].into(),
         carry: carry.into(),
         thresholds: [].into(),
+        segment: None,
         target: None,
     }
 }

@@ -2,14 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Values from which mean and scale are taken before any is judged.
-const NUM_FIRST: u64 = 500;
-/// A change of the mean by fewer standard deviations than this is none.
-const TOLERATED: f64 = 0.1;
-/// So many standard deviations have to add up beyond that.
-const THRESHOLD: f64 = 60.0;
-/// No value counts for more standard deviations.
-const MOST: f64 = 5.0;
+/// What is judged is the mean of so many values, …
+const BLOCK: u64 = 256;
+/// … by the mean and the scatter of at least so many such means.
+const NUM_FIRST: u64 = 32;
+/// A change of the mean by fewer standard deviations of a block than this is none.
+const TOLERATED: f64 = 0.5;
+/// So many have to add up beyond that.
+const THRESHOLD: f64 = 9.0;
+/// No block counts for more.
+const MOST: f64 = 6.0;
 
 /// Which changes of the mean matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,15 +22,19 @@ pub enum Sides {
     Both,
 }
 
-/// Page & Hinkley's test (Page 1954, "Continuous inspection schemes"; Hinkley 1971): it adds up by how many standard deviations values
-/// are off the mean of all since the last change, less what is tolerated, and not below zero; a sum beyond the threshold is a change, after
-/// which it begins anew.
+/// Page & Hinkley's test (Page 1954, "Continuous inspection schemes"; Hinkley 1971) on means of 256 values: it adds up by how many standard
+/// deviations they are off the mean of all since the last change, less what is tolerated, and not below zero; a sum beyond the threshold is a
+/// change, after which it begins anew.
 ///
-/// Independent values are wrongly taken for a change about once in e^(2 · 0.1 · 60) / (2 · 0.1²), 8 million, a side; those that come in waves,
-/// as a day's do, more often.
+/// The scatter is that of the means themselves, so that values which come in waves, as a day's do, are not taken for a change each
+/// day. Where the means are independent, that happens about once in e^(2 · 0.5 · 9) / (2 · 0.5²) blocks, 4 million values, a side.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Detector {
+    /// Of the block under way.
     values: u64,
+    sum: f64,
+    /// Of the blocks since the last change.
+    blocks: u64,
     mean: f64,
     /// Sum of squared distances from the mean.
     squares: f64,
@@ -41,9 +47,19 @@ pub struct Detector {
 impl Detector {
     /// Takes a value at this time.
     pub fn add(&mut self, value: f64, sides: Sides, time_us: i64) {
-        let mut value = value.clamp(f64::MIN, f64::MAX);
-        if self.values >= NUM_FIRST {
-            let deviation = (self.squares / self.values as f64).sqrt().max(f64::MIN_POSITIVE);
+        // So far away that no more can be told, and sums stay numbers.
+        self.sum += value.clamp(-1e100, 1e100);
+        self.values += 1;
+        if self.values == BLOCK {
+            let mean = self.sum / BLOCK as f64;
+            (self.values, self.sum) = (0, 0.0);
+            self.add_block(mean, sides, time_us);
+        }
+    }
+
+    fn add_block(&mut self, mut value: f64, sides: Sides, time_us: i64) {
+        if self.blocks >= NUM_FIRST {
+            let deviation = (self.squares / self.blocks as f64).sqrt().max(f64::MIN_POSITIVE);
             let off = ((value - self.mean) / deviation).clamp(-MOST, MOST);
             self.above = (self.above + off - TOLERATED).max(0.0);
             self.below = (self.below - off - TOLERATED).max(0.0);
@@ -53,13 +69,10 @@ impl Detector {
             }
             value = self.mean + off * deviation;
         }
-        self.values += 1;
+        self.blocks += 1;
         let off = value - self.mean;
-        self.mean += off / self.values as f64;
+        self.mean += off / self.blocks as f64;
         self.squares += off * (value - self.mean);
-        if !(self.mean.is_finite() && self.squares.is_finite()) {
-            *self = Self { detections: self.detections, last_us: self.last_us, ..Self::default() };
-        }
     }
 
     /// Changes found so far.
@@ -75,7 +88,7 @@ impl Detector {
     }
 
     pub(super) fn is_valid(&self) -> bool {
-        [self.mean, self.squares, self.above, self.below].iter().all(|value| value.is_finite())
+        [self.sum, self.mean, self.squares, self.above, self.below].iter().all(|value| value.is_finite())
     }
 }
 
@@ -102,13 +115,16 @@ mod tests {
     #[test]
     fn nothing_is_found_where_nothing_changes() {
         assert!(detections(|_| 1.0, Sides::Both, 500_000).is_empty());
+        // Nor in waves that are shorter than what it has seen.
+        let wave = |nth: usize| (nth as f64 * std::f64::consts::TAU / 900.0).sin();
+        assert!(detections(wave, Sides::Both, 500_000).is_empty());
     }
 
     #[test]
     fn a_change_is_found_soon_and_once() {
         let half_down = |nth| if nth < 20_000 { 1.0 } else { 0.5 };
         let [at] = detections(half_down, Sides::Lower, 60_000)[..] else { panic!("not one") };
-        assert!((20_000..20_400).contains(&at), "{at}");
+        assert!((20_000..21_000).contains(&at), "{at}");
         let up = |nth| if nth < 20_000 { 0.0 } else { 0.5 };
         assert!(detections(up, Sides::Lower, 60_000).is_empty());
         assert_eq!(detections(up, Sides::Both, 60_000).len(), 1);

@@ -99,6 +99,7 @@ fn a_year_of_flights_is_scored_once_each_and_well_though_some_records_are_malfor
     let committed = || cluster.committed(&setup.group, &setup.input).get(&0).copied();
     process.wait_until("committed to the end", |_| committed() == Some(num_records as i64));
     println!("{:.2} s to the first score, {events_per_second:.0} events/s", first.as_secs_f64());
+    look_at_what_is_watched(&process);
     print_costs(&process);
     assert_eq!(process.get("/livez").0, 200);
     assert_eq!(process.status()["rejected"], 20);
@@ -166,6 +167,17 @@ fn judge(scores: &arrow::array::RecordBatch, outcomes: &arrow::array::RecordBatc
     assert!(log_score > gaussian + 0.9);
     assert!((below_90 - 0.9).abs() < 0.02);
     assert!((below_99 - 0.99).abs() < 0.015);
+}
+
+/// What is watched of the outcomes.
+fn look_at_what_is_watched(process: &Process) {
+    let of_united = process.metric("tailwater_segment_outcomes_total{segment=\"UA\"}");
+    assert!((55_000.0..59_000.0).contains(&of_united), "{of_united} outcomes of UA");
+    for figure in ["quantile_e_value{quantile=\"0.5\"}", "exceed_e_value{threshold=\"15\"}"] {
+        let e_value = process.metric(&format!("tailwater_{figure}"));
+        assert!(e_value >= 1.0, "{figure}: {e_value}");
+    }
+    println!("miscalibrated: {}; drift: {}", process.status()["miscalibrated"], process.status()["drift"]);
 }
 
 /// What the run took, for the record.

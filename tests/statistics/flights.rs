@@ -11,6 +11,7 @@ use tailwater::{
     model::learner::Taken,
     operator::{Action, Input, Operator, place::Position},
     record::{Decoder, Message},
+    watch::drift::Detector,
 };
 
 use crate::{baseline::BehindBaseline, pit};
@@ -34,6 +35,10 @@ pub struct Report {
     pub pit_distance: f64,
     /// The same within the upper 1 %, relative to it.
     pub pit_tail_distance: f64,
+    /// Of each figure.
+    pub e_values: Vec<(String, f64)>,
+    /// Changes found in the log score and in the PIT.
+    pub drift: [u64; 2],
     /// Share of the steps, of the whole run, whose gradient was clipped.
     pub clipped: f64,
 }
@@ -116,6 +121,8 @@ pub fn run(sets: &[String]) -> Report {
         coverage: config.score.quantiles.iter().map(|&p| below(p)).collect(),
         pit_distance: pit::distance(&pits),
         pit_tail_distance: pit::tail_distance(&pits),
+        e_values: operator.watch().e_values().map(|(name, e)| (name.to_owned(), e)).collect(),
+        drift: operator.watch().drift().map(Detector::detections),
         clipped: f64::from(clipped) / f64::from(steps),
     }
 }

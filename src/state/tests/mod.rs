@@ -68,6 +68,7 @@ fn event(offset: i64) -> Event {
         features: [Cell::Number(x), Cell::Text(kind.into()), Cell::Number((offset % 24) as f64)].into(),
         carry: [].into(),
         thresholds: [].into(),
+        segment: None,
         target: Some(Target { values: [2.0 * x].into(), known: Known::At(time_us + 30 * SECOND_US) }),
     }
 }

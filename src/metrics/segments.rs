@@ -1,0 +1,120 @@
+//! Outcomes by the value of one field.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use prometheus::{Gauge, IntCounter};
+
+use super::{
+    FadingMean, QuantileOutcomes,
+    register::{Family, Register},
+};
+
+/// So many values have metrics of their own.
+const MAX_SEGMENTS: usize = 100;
+/// The label of all that come later.
+const OTHER: &str = "(other)";
+/// The label of events without a value.
+const NONE: &str = "(none)";
+
+/// `tailwater_segment_…`: how well the figures hold for each value of `monitor.by`, the first hundred of them.
+#[derive(Debug)]
+pub struct Segments {
+    outcomes: Family<prometheus::IntCounterVec>,
+    log_scores: Family<prometheus::GaugeVec>,
+    quantiles: Family<prometheus::IntCounterVec>,
+    /// The quantiles' names.
+    levels: Vec<String>,
+    known: Mutex<HashMap<String, Segment>>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    outcomes: IntCounter,
+    log_score: Gauge,
+    mean: FadingMean,
+    quantiles: Vec<QuantileOutcomes>,
+}
+
+impl Segments {
+    pub(super) fn new(r: &Register, levels: &[String]) -> Self {
+        Self {
+            outcomes: r.int_counters(
+                "tailwater_segment_outcomes_total",
+                "Targets that came, by the value of the field monitor.by: the first hundred values, then (other).",
+                &["segment"],
+            ),
+            log_scores: r.gauges(
+                "tailwater_segment_log_score_nats",
+                "Fading mean of the log score by the value of the field monitor.by, in nats.",
+                &["segment"],
+            ),
+            quantiles: r.int_counters(
+                "tailwater_segment_quantile_outcomes_total",
+                "Targets above, and below, the quantile that their event was scored with, by the value of the field monitor.by.",
+                &["segment", "quantile", "side"],
+            ),
+            levels: levels.to_vec(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// Counts an event whose target came: its log score in nats, and its PIT against each quantile's level, in the order of the quantiles.
+    pub fn observe(&self, value: Option<&str>, log_score: f64, pits: impl Iterator<Item = (f64, f64)>) {
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_room = known.len() < MAX_SEGMENTS;
+        let name = match value {
+            None => NONE,
+            Some(value) if is_room || known.contains_key(value) => value,
+            Some(_) => OTHER,
+        };
+        // Looked up before it is entered: a name is copied once.
+        if !known.contains_key(name) {
+            known.insert(name.to_owned(), self.segment(name));
+        }
+        let Some(segment) = known.get_mut(name) else { return };
+        segment.outcomes.inc();
+        segment.log_score.set(segment.mean.add(log_score));
+        for ((pit, level), metric) in pits.zip(&segment.quantiles) {
+            metric.observe(pit, level);
+        }
+    }
+
+    fn segment(&self, name: &str) -> Segment {
+        let of_level = |level: &String| QuantileOutcomes {
+            above: self.quantiles.with(&[name, level, "above"]),
+            below: self.quantiles.with(&[name, level, "below"]),
+        };
+        Segment {
+            outcomes: self.outcomes.with(&[name]),
+            log_score: self.log_scores.with(&[name]),
+            mean: FadingMean::default(),
+            quantiles: self.levels.iter().map(of_level).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::Registry;
+
+    #[test]
+    fn the_first_hundred_values_have_metrics_of_their_own() {
+        let segments = Segments::new(&Register(Registry::new()), &["0.9".to_owned()]);
+        let observe = |value: Option<&str>, pit| {
+            segments.observe(value, -2.0, std::iter::once((pit, 0.9)));
+        };
+        for nth in 0..200 {
+            observe(Some(&format!("value {nth}")), 0.5);
+        }
+        observe(Some("value 7"), 0.95);
+        observe(None, 0.5);
+        let count = |name: &str| segments.outcomes.with(&[name]).get();
+        assert_eq!([count("value 7"), count("value 99"), count("value 100")], [2, 1, 0]);
+        assert_eq!([count(OTHER), count(NONE)], [100, 1]);
+        assert_eq!(segments.quantiles.with(&["value 7", "0.9", "above"]).get(), 1);
+        assert_eq!(segments.quantiles.with(&["value 7", "0.9", "below"]).get(), 1);
+        assert_eq!(segments.log_scores.with(&["value 7"]).get(), -2.0);
+        assert!(segments.known.lock().is_ok_and(|known| known.len() <= MAX_SEGMENTS + 2));
+    }
+}
