@@ -223,6 +223,7 @@ impl Operator {
             (self.model, self.epoch) = (model, epoch);
             self.counts = Counts::default();
             self.watch.begin_anew();
+            self.waiting.call_off_bets();
         }
     }
 
@@ -412,8 +413,11 @@ impl Operator {
                     let published = self.restoring.as_mut().and_then(|r| r.take_score(partition, at));
                     (Due::Known(self.held_again(*event, published, is_bet_on), due_us), due_us)
                 }
-                (WaitingEntry::Known { due_us, .. }, _) => {
+                (WaitingEntry::Known { due_us, is_bet_on, .. }, _) => {
                     num_lost += 1;
+                    if is_bet_on {
+                        self.watch.give_up();
+                    }
                     (Due::Expired, due_us)
                 }
                 (WaitingEntry::Expired { due_us }, _) => (Due::Expired, due_us),

@@ -618,6 +618,43 @@ fn an_event_that_waits_and_is_gone_from_the_input_is_given_up_and_the_rest_goes_
 }
 
 #[test]
+fn what_is_watched_goes_on_though_scores_and_events_that_were_bet_on_are_gone() {
+    let config = config(&["learn.warmup=32"]);
+    let events: Vec<Record> = (0..600).map(|i| Record::Event(event(i, Some(30)))).collect();
+    let num_bet_on = |operator: &Operator| {
+        let saved = operator.saved().waiting;
+        saved.iter().filter(|e| matches!(e, WaitingEntry::Known { is_bet_on: true, .. })).count()
+    };
+    // Groups end and begin, and there are events with bets on at every other moment.
+    let mut operator = operator(&config, &[0]);
+    drive(&mut operator, &events[..300], 10);
+    let mut num_tried = 0;
+    for end in 300..360 {
+        drive(&mut operator, &events[end..=end], 1);
+        if num_bet_on(&operator) < 2 {
+            continue;
+        }
+        num_tried += 1;
+        let densities = Densities::new(&config.model, &config.target);
+        let saved = operator.saved();
+        let from = saved.read_from()[&0].offset as usize;
+        let mut restored =
+            Operator::restore(&config, densities, saved, Positions::new(), &Order::default()).unwrap();
+        // Retention has removed the first of them, and no scores are left.
+        drive(&mut restored, &events[from + 8..end + 100], 10);
+        assert!(!restored.is_restoring());
+        let members = |operator: &mut Operator| {
+            (end + 100..end + 200).any(|nth| {
+                drive(operator, &events[nth..=nth], 1);
+                num_bet_on(operator) > 0
+            })
+        };
+        assert!(members(&mut restored), "{end}: nothing is bet on any more");
+    }
+    assert!(num_tried > 10);
+}
+
+#[test]
 fn a_state_of_another_net_or_with_a_weight_that_is_not_finite_is_refused() {
     let config = config(&[]);
     let mut operator = operator(&config, &[0]);

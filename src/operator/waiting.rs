@@ -75,6 +75,17 @@ impl Waiting {
         Ok(())
     }
 
+    /// Nothing that waits is bet on any more.
+    pub fn call_off_bets(&mut self) {
+        let mut entries = std::mem::take(&mut self.heap).into_vec();
+        for Reverse(entry) in &mut entries {
+            if let Due::Known(held, _) = &mut entry.due {
+                held.is_bet_on = false;
+            }
+        }
+        self.heap = entries.into();
+    }
+
     /// What waits, in the order in which it came.
     #[must_use]
     pub fn saved(&self) -> Vec<WaitingEntry> {

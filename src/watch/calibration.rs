@@ -43,11 +43,19 @@ impl Calibration {
             names.iter().map(|name| process(name).unwrap_or((name.clone(), EProcess::default()))).collect();
     }
 
-    pub(super) fn is_valid(&self) -> bool {
+    /// Whether it can be gone on from.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
         self.size > 0
             && self.settled <= self.members
             && self.members <= self.size
             && self.processes.iter().all(|(_, process)| process.is_valid())
+    }
+
+    /// Members whose targets are still to come.
+    #[must_use]
+    pub fn num_under_way(&self) -> u64 {
+        self.members - self.settled
     }
 
     /// An event was scored whose target will come: whether it becomes a member of the group.
@@ -67,8 +75,17 @@ impl Calibration {
         for ((_, process), (p, has_happened)) in self.processes.iter_mut().zip(promised) {
             process.bet(p, has_happened, share);
         }
+        self.count_settled();
+    }
+
+    /// The target of a member is not to come any more: its share of the stake stays where it is.
+    pub(super) fn give_up(&mut self) {
+        self.count_settled();
+    }
+
+    fn count_settled(&mut self) {
         self.settled += 1;
-        if self.settled == self.members {
+        if self.settled >= self.members {
             self.processes.iter_mut().for_each(|(_, process)| process.end_group());
             self.size = self.candidates;
             (self.candidates, self.members, self.settled) = (0, 0, 0);
@@ -132,6 +149,16 @@ mod tests {
         settle(&mut calibration);
         settle(&mut calibration);
         assert!(calibration.admit());
+    }
+
+    #[test]
+    fn a_group_ends_though_a_target_was_given_up() {
+        let mut calibration = Calibration::new(vec!["figure".to_owned()]);
+        assert!(calibration.admit());
+        calibration.give_up();
+        assert!(calibration.e_values().all(|(_, e)| e == 1.0) && calibration.admit());
+        calibration.settle(std::iter::once((0.5, true)));
+        assert!(calibration.is_valid() && calibration.admit());
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Watch {
     }
 
     /// A net has scored an event whose target will come: whether its outcome is to be bet on. Every event for which that is said has to
-    /// be [seen](Self::see).
+    /// be [seen](Self::see) or [given up](Self::give_up).
     pub fn admit(&mut self) -> bool {
         self.state.outcomes >= self.grace && self.state.calibration.admit()
     }
@@ -121,13 +121,11 @@ impl Watch {
         own_thresholds: &[f64],
         time_us: i64,
     ) {
-        if score.status == Status::Warmup {
-            return;
-        }
         let Self { figures, state, .. } = self;
-        state.outcomes += 1;
         if is_bet_on {
+            // What was published of it may be gone: then nothing was said.
             let promised = figures.iter().map(|figure| match figure {
+                Figure::Quantile { axis, .. } if realized.pits[*axis].is_nan() => (f64::NAN, false),
                 Figure::Quantile { level, axis } => (1.0 - level, realized.pits[*axis] > *level),
                 Figure::Exceed { nth, exceed } => {
                     let p = score.figures.get(*nth).copied().unwrap_or(f64::NAN);
@@ -136,11 +134,20 @@ impl Watch {
             });
             state.calibration.settle(promised);
         }
+        if score.status == Status::Warmup {
+            return;
+        }
+        state.outcomes += 1;
         if state.outcomes > self.grace && !realized.log_score.is_nan() {
             state.log_score.add(realized.log_score, Sides::Lower, time_us);
             let mean_pit = realized.pits.iter().sum::<f64>() / realized.pits.len() as f64;
             state.pit.add(mean_pit, Sides::Both, time_us);
         }
+    }
+
+    /// An event that was bet on is gone, and its target with it.
+    pub fn give_up(&mut self) {
+        self.state.calibration.give_up();
     }
 
     /// The e-value of each figure: of the quantiles in the order of their levels, for every target, then of the thresholds.
