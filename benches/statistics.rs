@@ -14,6 +14,8 @@ mod changes;
 mod flights;
 #[path = "../tests/statistics/follow.rs"]
 mod follow;
+#[path = "../tests/statistics/hostile.rs"]
+mod hostile;
 #[path = "../tests/statistics/pit.rs"]
 mod pit;
 #[path = "../tests/statistics/streams.rs"]
@@ -64,6 +66,9 @@ impl Wanted {
 
 fn main() {
     let wanted = Wanted::from_arguments();
+    if wanted.streams == ["hostile"] {
+        return hostile(&wanted);
+    }
     streams(&wanted);
     changes(&wanted);
     if wanted.has_stream("flights") {
@@ -136,6 +141,15 @@ fn streams(wanted: &Wanted) {
                 100.0 * report.clipped,
             );
         }
+    }
+}
+
+/// By itself only: it takes long, and tells nothing but that it ends.
+fn hostile(wanted: &Wanted) {
+    let num_events = 10_000_000;
+    for (name, _, keys) in wanted.runs() {
+        let report = hostile::run(&hostile::config(&keys), num_events);
+        println!("{name}: {num_events} hostile events: {report:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Density, Level, Limited, Shortfall, Side, Workspace};
-use crate::math::scalar::log_sum_exp;
+use crate::{math::scalar::log_sum_exp, model::normaliser::FURTHEST};
 
 /// How many parameters the mixture adds to those of its parts.
 pub const NUM_OWN_PARAMS: usize = 3;
@@ -44,7 +44,9 @@ impl Parts {
     }
 
     fn to_baseline(&self, y: f64) -> f64 {
-        (y - self.shift) / self.ratio
+        let own = (y - self.shift) / self.ratio;
+        // The ends of the line stay where they are.
+        if y.is_finite() { own.clamp(-FURTHEST, FURTHEST) } else { own }
     }
 
     fn of_baseline(&self, y: f64) -> f64 {

@@ -17,6 +17,9 @@ pub(super) const NORMAL_IQR: f64 = 1.348_979_500_392_163_7;
 /// Scales below this share of the middle values' magnitude are rounding, not spread.
 const RELATIVE_FLOOR: f64 = 1e-9;
 
+/// A normalised value is no further from 0 than this.
+pub const FURTHEST: f64 = 1e150;
+
 impl Normaliser {
     /// Leaves its variable as it is.
     pub const IDENTITY: Self = Self { center: 0.0, scale: 1.0 };
@@ -64,10 +67,10 @@ impl Normaliser {
         self.center.is_finite() && self.scale.is_finite() && self.scale > 0.0
     }
 
-    /// The value in normalised units.
+    /// The value in normalised units: no further from 0 than what has a square.
     #[must_use]
     pub fn normalise(&self, value: f64) -> f64 {
-        (value - self.center) / self.scale
+        ((value - self.center) / self.scale).clamp(-FURTHEST, FURTHEST)
     }
 
     /// The value in its own units.

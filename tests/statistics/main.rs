@@ -6,6 +6,7 @@ mod baseline;
 mod changes;
 mod flights;
 mod follow;
+mod hostile;
 mod pit;
 mod streams;
 mod suite;
@@ -139,6 +140,18 @@ fn features_that_stop_jump_or_grow_leave_learning_going() {
         let regrets = changes::regrets_as_shown(GAUSSIAN, 1, &[], &[9_000..10_000, 50_000..60_000], shown);
         println!("{name}: {regrets:?}");
         assert!(regrets[0] < 0.05 && regrets[1] < bound, "{name}: {regrets:?}");
+    }
+}
+
+/// `cargo bench --profile release --bench statistics -- hostile` does the same for 10 million events.
+#[test]
+fn whatever_comes_scores_are_finite_and_the_stream_goes_on() {
+    for kind in ["nfn", "mdn"] {
+        let report = hostile::run(&hostile::config(&[format!("model.kind={kind}")]), 130_000);
+        println!("{kind}: {report:?}");
+        assert!(report.steps > 3_900 && report.skipped < report.steps / 5, "{report:?}");
+        // The truth's is −1.42.
+        assert!(report.log_score_of_harmless > -4.0, "{report:?}");
     }
 }
 
