@@ -2,7 +2,7 @@
 //!
 //! It has the shape of Student's t with an index for each side. The first targets fit it anew whenever their number has doubled; from
 //! then on each moves its parameters by a step up the log likelihood's gradient, scaled by about the inverse of the Fisher information,
-//! by one over the number of targets so far and no less than [`LEAST_RATE`]: it forgets what is some hundred targets ago.
+//! by one over the number of targets so far and no less than 0.004: it forgets what is some hundred targets ago.
 //!
 //! What is published is its mixture with the net's distribution, by shares that their likelihoods decide (Bayes), of which a billionth
 //! goes over to the other at each target (Herbster & Warmuth 1998, "Tracking the best expert", fixed share): whichever of the two is
