@@ -14,7 +14,7 @@ pub const NUM_OWN_PARAMS: usize = 3;
 const SMALL_SHARE: f64 = 1e-4;
 /// What is so small a share of a probability moves its quantile by a first order.
 const NEXT_TO_NOTHING: f64 = 1e-6;
-/// Within this the logarithms of two tail probabilities are nearly one.
+/// Within this the logarithms of two tail probabilities are nearly one, and so are two places in the target's unit.
 const NEAR: f64 = 1e-3;
 
 /// (1 − v) p(y) + v b((y − m) / r) / r for the densities p of a net and b of a baseline, d = 1: one distribution, of which all figures
@@ -255,7 +255,8 @@ impl Blend {
         }
         let log_density = self.net.log_density(&[y], &mut parts.net);
         let step = surplus * (log_side - log_density).exp();
-        step.is_finite().then_some(y + upwards * step)
+        // In a gap of the net's density the baseline may matter all the same.
+        (step.abs() < NEAR * parts.ratio).then_some(y + upwards * step)
     }
 
     /// The baseline's mean where it exceeds `own`, in the net's unit, as if it were a generalised Pareto distribution from there on:
