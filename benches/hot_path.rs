@@ -70,8 +70,7 @@ fn event(c: &mut Criterion) {
             event.target = None;
         }
     }
-    let mut operator =
-        Operator::new(&config, Densities::new(&config.model, &config.target), [(0, Position::at(0))].into());
+    let mut operator = Operator::new(&config, [(0, Position::at(0))].into());
     let mut actions = Vec::new();
     let take = |operator: &mut Operator, record: &Record, actions: &mut Vec<Action>| {
         operator.push(Input::Record(record.clone()));
@@ -105,7 +104,7 @@ fn figures(c: &mut Criterion) {
         let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
         let config =
             Config::from_parts(CONFIG, "bench.toml", &sets, std::iter::empty()).expect("it is right");
-        let densities = Densities::new(&config.model, &config.target);
+        let densities = Densities::new(&config);
         let mut figures = Figures::new(&config, densities.published());
         let dim = densities.net.dim();
         // One distribution after another, all of them bent.
@@ -138,8 +137,7 @@ fn figures(c: &mut Criterion) {
 fn learn(c: &mut Criterion) {
     let config = config(128);
     let events = events(&config, 2_048);
-    let mut operator =
-        Operator::new(&config, Densities::new(&config.model, &config.target), [(0, Position::at(0))].into());
+    let mut operator = Operator::new(&config, [(0, Position::at(0))].into());
     let mut actions = Vec::new();
     let mut group = c.benchmark_group("learn");
     group.throughput(Throughput::Elements(128));
@@ -163,7 +161,7 @@ fn learn(c: &mut Criterion) {
 /// A full batch of scores to bytes.
 fn encode(c: &mut Criterion) {
     let config = config(128);
-    let densities = Densities::new(&config.model, &config.target);
+    let densities = Densities::new(&config);
     let provenance = Provenance { version: "0", group: "bench", config: "0", model: "{}" };
     let schema = RowSchema::scores(
         &Columns::new(&config),
@@ -172,7 +170,7 @@ fn encode(c: &mut Criterion) {
         tailwater::model::num_params(densities.published().as_ref()),
         &provenance,
     );
-    let mut operator = Operator::new(&config, densities, [(0, Position::at(0))].into());
+    let mut operator = Operator::new(&config, [(0, Position::at(0))].into());
     let mut actions = Vec::new();
     for record in events(&config, 1_536) {
         operator.push(Input::Record(record));

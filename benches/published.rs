@@ -75,8 +75,8 @@ fn run(table: &str, key: &str, noise: &str, seed: u64, passes: usize) -> f64 {
         features.join("\n"),
     );
     let config = Config::from_parts(&text, "published.toml", &[key.to_owned()], std::iter::empty()).unwrap();
-    let densities = Densities::new(&config.model, &config.target);
-    let mut model = Model::new(&config, densities.clone());
+    let densities = Densities::new(&config);
+    let mut model = Model::new(&config);
     model.fit(train);
     let mut order = train.to_vec();
     for pass in 1..=passes {

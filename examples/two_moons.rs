@@ -89,10 +89,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = arguments.next().unwrap_or_else(|| "two-moons.svg".to_owned());
     let flows = format!("model.flows=[{}\"affine\"]", "\"radial\",".repeat(NUM_RADIAL));
     let config = Config::from_parts(CONFIG, "two_moons.toml", &[flows], std::iter::empty())?;
-    let densities = Densities::new(&config.model, &config.target);
+    let densities = Densities::new(&config);
     let density = densities.published();
     let mut workspace = density.workspace();
-    let mut model = Model::new(&config, densities);
+    let mut model = Model::new(&config);
 
     // log p(y | angle) as the model has it, in the targets' own units.
     let mut log_density = |model: &mut Model, angle: f64, points: &[[f64; 2]]| -> Vec<f64> {

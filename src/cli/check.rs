@@ -12,7 +12,6 @@ use rdkafka::Message as _;
 use super::{ConfigArgs, state};
 use crate::{
     config::{Change, Config, Difference},
-    density::Densities,
     kafka::{
         admin::Admin,
         membership::Membership,
@@ -162,8 +161,7 @@ fn check_state(config: &Config, membership: &Membership, partitions: &[i32]) -> 
     let input = offsets::input_facts(config, membership, partitions, &mut || true);
     let input = input.map_err(|error| ReadError::start(config, error))?;
     let input = input.context("reading the offsets was interrupted")?;
-    let densities = Densities::new(&config.model, &config.target);
-    match run::decide(config, &densities, topic, &input) {
+    match run::decide(config, topic, &input) {
         Ok(beginning) => show_state(&beginning),
         Err(mismatches) => {
             let mut lines = Vec::new();

@@ -13,7 +13,6 @@ use rdkafka::error::KafkaError;
 use super::ConfigArgs;
 use crate::{
     config::Config,
-    density::Densities,
     kafka::{preflight, reader, state_log::StateLog, state_writer},
     state::{
         Snapshot,
@@ -160,9 +159,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<()> {
     let name = file.display();
     let bytes = fs::read(file).with_context(|| format!("{name} can't be read"))?;
     let snapshot = Snapshot::from_bytes(&bytes).with_context(|| format!("{name} can't be imported"))?;
-    let densities = Densities::new(&config.model, &config.target);
-    recovery::fit(&config, &densities, &snapshot)
-        .map_err(|why| anyhow::anyhow!("{name} can't be imported: {why}"))?;
+    recovery::fit(&config, &snapshot).map_err(|why| anyhow::anyhow!("{name} can't be imported: {why}"))?;
     let progress = state
         .progress()
         .with_context(|| format!("the progress record in '{}' can't be used", config.state.topic))?;

@@ -6,7 +6,7 @@ use super::{Density, Level, Limited, Shortfall, Side, Workspace};
 use crate::{math::scalar::log_sum_exp, model::normaliser::FURTHEST};
 
 /// How many parameters the mixture adds to those of its parts.
-pub const NUM_OWN_PARAMS: usize = 3;
+const NUM_OWN_PARAMS: usize = 3;
 
 /// While the baseline's share is below this, a shortfall takes the part of its tail beyond the quantile for a generalised Pareto
 /// distribution's, which is right to some 10 % of that part. At a level of 0.999 the part is a ten thousandth of the whole where both agree on how
@@ -71,6 +71,17 @@ impl Blend {
         Self { net, baseline }
     }
 
+    /// log v of a row.
+    fn log_share(&self, params: &[f32]) -> f64 {
+        f64::from(params[self.net.num_params() + self.baseline.num_params()])
+    }
+
+    /// Whether a row is of more than the baseline.
+    #[must_use]
+    pub fn has_net(&self, params: &[f32]) -> bool {
+        self.log_share(params) < 0.0
+    }
+
     /// The net's log density at `y`, and the baseline's, in nats; with `half`, the log probabilities of the interval around it.
     pub fn log_likelihoods(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> [f64; 2] {
         let parts = parts(ws);
@@ -126,10 +137,10 @@ impl Density for Blend {
         let parts = parts(ws);
         let (net, rest) = params.split_at(self.net.num_params());
         let (baseline, own) = rest.split_at(self.baseline.num_params());
-        let [log_share, shift, ratio] = [0, 1, 2].map(|i| f64::from(own[i]));
+        let log_share = self.log_share(params);
         self.baseline.load(baseline, &mut parts.baseline);
         parts.log_shares = [(-log_share.exp_m1()).ln(), log_share];
-        (parts.shift, parts.ratio) = (shift, ratio);
+        (parts.shift, parts.ratio) = (f64::from(own[1]), f64::from(own[2]));
         if parts.has_net() {
             self.net.load(net, &mut parts.net);
         }

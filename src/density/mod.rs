@@ -14,7 +14,7 @@ mod nfn;
 mod positive;
 mod shortfall;
 
-pub use blend::{Blend, NUM_OWN_PARAMS};
+pub use blend::Blend;
 pub use joint::Joint;
 pub use kmn::Kmn;
 pub use level::Level;
@@ -27,7 +27,7 @@ pub use shortfall::Shortfall;
 use std::sync::Arc;
 
 use crate::{
-    config::{FlowKind, Model, ModelKind, Support, Target},
+    config::{Config, FlowKind, ModelKind, Support},
     flow,
 };
 pub use flow::Side;
@@ -198,7 +198,8 @@ pub struct Densities {
 impl Densities {
     /// Those that the config asks for.
     #[must_use]
-    pub fn new(model: &Model, target: &Target) -> Self {
+    pub fn new(config: &Config) -> Self {
+        let Config { model, target, .. } = config;
         let dim = target.fields.len();
         let supported = |density: Arc<dyn Learnable>| match target.support {
             Support::Real => density,

@@ -8,6 +8,8 @@
 //! goes over to the other at each target (Herbster & Warmuth 1998, "Tracking the best expert", fixed share): whichever of the two is
 //! the better for a while, the mixture's log scores sum to no more than 21 nats less over any stretch of targets that are known at once.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{Support, Target},
-    density::{Densities, Density, Learnable, NUM_OWN_PARAMS, Workspace},
+    density::{Blend, Density, Learnable, Workspace},
     flow::tail::raw_index,
     math::scalar::softplus,
 };
@@ -52,12 +54,14 @@ const NUM_PARAMS: usize = 4;
 
 /// The baseline under learning, and its share of what is published.
 pub struct Baseline {
-    densities: Densities,
+    density: Arc<dyn Learnable>,
+    /// Of a net's distributions and its own.
+    blend: Arc<Blend>,
     support: Support,
     step: Option<f64>,
     state: SavedBaseline,
     density_ws: Workspace,
-    published_ws: Workspace,
+    blend_ws: Workspace,
 }
 
 /// All that the next distribution depends on.
@@ -101,14 +105,15 @@ impl SavedBaseline {
 impl Baseline {
     /// One that has seen nothing.
     #[must_use]
-    pub fn new(densities: Densities, target: &Target) -> Self {
+    pub fn new(blend: Arc<Blend>, density: Arc<dyn Learnable>, target: &Target) -> Self {
         Self {
             support: target.support,
             step: target.step,
             state: SavedBaseline::default(),
-            density_ws: densities.baseline.workspace(),
-            published_ws: densities.published().workspace(),
-            densities,
+            density_ws: density.workspace(),
+            blend_ws: blend.workspace(),
+            density,
+            blend,
         }
     }
 
@@ -161,8 +166,8 @@ impl Baseline {
 
     /// Whether a row, center and scale not included, is of more than the baseline.
     #[must_use]
-    pub fn has_net(params: &[f32]) -> bool {
-        params.len().checked_sub(NUM_OWN_PARAMS).is_some_and(|log_share| params[log_share] < 0.0)
+    pub fn has_net(&self, params: &[f32]) -> bool {
+        self.blend.has_net(params)
     }
 
     /// Begins to share with a net.
@@ -173,13 +178,12 @@ impl Baseline {
     /// Takes note of the target of an event that was given this distribution, center and scale not included: which of the two has told it
     /// better.
     pub fn judge(&mut self, params: &[f32], unit: &Normaliser, y: f64) {
-        let Some(blend) = &self.densities.blend else { return };
-        if !Self::has_net(params) {
+        if !self.has_net(params) {
             return;
         }
-        blend.load(params, &mut self.published_ws);
+        self.blend.load(params, &mut self.blend_ws);
         let half = self.step.map(|step| 0.5 * step / unit.scale);
-        let [net, own] = blend.log_likelihoods(unit.normalise(y), half, &mut self.published_ws);
+        let [net, own] = self.blend.log_likelihoods(unit.normalise(y), half, &mut self.blend_ws);
         let log_ratio = own.max(f64::MIN) - net.max(f64::MIN);
         if log_ratio.is_nan() {
             return;
@@ -210,29 +214,27 @@ impl Baseline {
     /// Fits to the first targets: of few, twice as wide as they seem.
     fn fit(&mut self) {
         let mut values = self.state.first.clone();
-        let unit = match self.support {
-            Support::Real => Normaliser::fit(&mut values),
-            Support::Positive => Normaliser::fit_scale(&mut values),
-        };
-        self.state.unit = Standardiser::new(unit, &values);
-        let normalised: Vec<f64> = values.iter().map(|&y| unit.normalise(y)).collect();
-        let initial = self.densities.baseline.initial(&normalised);
+        self.state.unit = Standardiser::fit(&mut values, self.support);
+        let normalised: Vec<f64> = values.iter().map(|&y| self.unit().normalise(y)).collect();
+        let initial = self.density.initial(&normalised);
         self.state.params = initial.into_iter().map(f64::from).collect();
         self.state.params[LOG_SCALE] += (1.0 + 2.0 / values.len() as f64).ln();
         self.bound();
     }
 
     fn take_step(&mut self, y: f64) {
-        let density: &dyn Learnable = self.densities.baseline.as_ref();
         let params: [f32; NUM_PARAMS] = std::array::from_fn(|i| self.state.params[i] as f32);
-        density.load(&params, &mut self.density_ws);
+        self.density.load(&params, &mut self.density_ws);
         let unit = *self.state.unit.normaliser();
         let (own, mut gradient) = (unit.normalise(y), [0.0; NUM_PARAMS]);
         match self.step {
-            None => density.log_density_grad(&[own], &mut gradient, &mut self.density_ws),
-            Some(step) => {
-                density.log_rounded_grad(own, 0.5 * step / unit.scale, &mut gradient, &mut self.density_ws)
-            }
+            None => self.density.log_density_grad(&[own], &mut gradient, &mut self.density_ws),
+            Some(step) => self.density.log_rounded_grad(
+                own,
+                0.5 * step / unit.scale,
+                &mut gradient,
+                &mut self.density_ws,
+            ),
         };
         if !gradient.iter().all(|by| by.is_finite()) {
             return;
@@ -279,7 +281,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::{config::Config, density::Level, model::noise::Draws};
+    use crate::{
+        config::Config,
+        density::{Densities, Level},
+        model::noise::Draws,
+    };
 
     const LEVELS: [f64; 3] = [0.1, 0.5, 0.99];
 
@@ -288,7 +294,8 @@ mod tests {
                               features.x = 'number'\ntarget.fields = ['y']";
         let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
         let config = Config::from_parts(CONFIG, "test.toml", &sets, std::iter::empty()).unwrap();
-        Baseline::new(Densities::new(&config.model, &config.target), &config.target)
+        let Densities { blend, baseline, .. } = Densities::new(&config);
+        Baseline::new(blend.unwrap(), baseline, &config.target)
     }
 
     fn gaussian(n: usize, center: f64, scale: f64) -> impl Iterator<Item = f64> {
@@ -299,11 +306,15 @@ mod tests {
         targets.for_each(|y| baseline.learn(y));
     }
 
+    /// Where in a row what the baseline writes begins.
+    fn first_own(row: &[f32]) -> usize {
+        row.len() - NUM_PARAMS - 3
+    }
+
     /// Its row, as it is published without a net.
     fn row(baseline: &Baseline) -> Vec<f32> {
-        let blend = baseline.densities.blend.as_ref().unwrap();
-        let mut row = vec![0.0; blend.num_params()];
-        let own = baseline.densities.net.num_params();
+        let mut row = vec![0.0; baseline.blend.num_params()];
+        let own = first_own(&row);
         baseline.write(None, &mut row[own..]);
         row
     }
@@ -311,13 +322,13 @@ mod tests {
     /// The same beside a net of which nothing is said.
     fn row_beside(baseline: &Baseline, net_unit: &Normaliser) -> Vec<f32> {
         let mut row = row(baseline);
-        let own = baseline.densities.net.num_params();
+        let own = first_own(&row);
         baseline.write(Some(net_unit), &mut row[own..]);
         row
     }
 
     fn quantiles(baseline: &Baseline) -> [f64; 3] {
-        let blend = baseline.densities.blend.as_ref().unwrap();
+        let blend = &baseline.blend;
         let mut ws = blend.workspace();
         blend.load(&row(baseline), &mut ws);
         LEVELS.map(|p| baseline.unit().restore(blend.quantile(&Level::from_p(p), &mut ws)))

@@ -7,9 +7,8 @@
 use std::f64::consts::TAU;
 
 use crate::{
-    config::{Feature, FeatureKind},
+    config::{Feature, FeatureKind, Support},
     model::{
-        normaliser::Normaliser,
         saved::{Misfit, SavedFeature},
         standardiser::{Reach, Rescaling, Standardiser},
         vocabulary::Vocabulary,
@@ -135,8 +134,7 @@ impl Inputs {
                     _ => None,
                 };
                 let mut values: Vec<f64> = events.clone().filter_map(number).collect();
-                let normaliser = Normaliser::fit(&mut values);
-                *standardiser = Standardiser::new(normaliser, &values);
+                *standardiser = Standardiser::fit(&mut values, Support::Real);
             }
         }
     }

@@ -70,7 +70,8 @@ const SAMPLE_SEED: u64 = 0x5a_5a_5a_5a;
 impl Model {
     /// A model that knows nothing yet.
     #[must_use]
-    pub fn new(config: &Config, densities: Densities) -> Self {
+    pub fn new(config: &Config) -> Self {
+        let densities = Densities::new(config);
         let density = densities.net.clone();
         let inputs = Inputs::new(&config.features);
         let shape = shape(config, density.as_ref());
@@ -84,7 +85,7 @@ impl Model {
         Self {
             density,
             num_params: num_params(densities.published().as_ref()),
-            baseline: densities.blend.is_some().then(|| Baseline::new(densities, &config.target)),
+            baseline: densities.blend.map(|blend| Baseline::new(blend, densities.baseline, &config.target)),
             shape,
             inputs,
             support: config.target.support,
@@ -205,7 +206,7 @@ impl Model {
     #[must_use]
     pub fn is_of_net(&self, params: &[f32]) -> bool {
         let Some((density, _)) = params.split_last_chunk::<2>() else { return false };
-        self.baseline.is_none() || Baseline::has_net(density)
+        self.baseline.as_ref().is_none_or(|baseline| baseline.has_net(density))
     }
 
     /// Takes note of a target, and of the distribution that its event was given by this model.
@@ -224,11 +225,7 @@ impl Model {
         self.inputs.fit(events.iter().map(Rc::as_ref));
         let fit = |axis: usize| {
             let mut values: Vec<f64> = events.iter().map(|event| label(event)[axis]).collect();
-            let normaliser = match self.support {
-                Support::Real => Normaliser::fit(&mut values),
-                Support::Positive => Normaliser::fit_scale(&mut values),
-            };
-            Standardiser::new(normaliser, &values)
+            Standardiser::fit(&mut values, self.support)
         };
         self.targets = (0..self.density.dim()).map(fit).collect();
         let targets: Vec<f64> = events.iter().flat_map(|event| normalised(&self.targets, event)).collect();

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::normaliser::{NORMAL_IQR, Normaliser};
+use crate::config::Support;
 
 /// How far, in scales, a quartile moves for one value: one that was far off comes near within some thousand values, and at rest it
 /// wavers by a twentieth of a scale.
@@ -64,6 +65,16 @@ impl Standardiser {
         deviation: 1.0,
         varies: false,
     };
+
+    /// Begins where these finite values are, which it reorders.
+    #[must_use]
+    pub fn fit(values: &mut [f64], support: Support) -> Self {
+        let normaliser = match support {
+            Support::Real => Normaliser::fit(values),
+            Support::Positive => Normaliser::fit_scale(values),
+        };
+        Self::new(normaliser, values)
+    }
 
     /// Begins with this normaliser of these values, which are sorted.
     #[must_use]
@@ -144,9 +155,7 @@ mod tests {
     }
 
     fn fitted(values: &[f64]) -> Standardiser {
-        let mut values = values.to_vec();
-        let normaliser = Normaliser::fit(&mut values);
-        Standardiser::new(normaliser, &values)
+        Standardiser::fit(&mut values.to_vec(), Support::Real)
     }
 
     const FREE: Reach = Reach { scale: 1e6, center: f64::INFINITY };

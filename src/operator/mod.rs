@@ -147,11 +147,11 @@ pub struct Census {
 impl Operator {
     /// An operator that knows nothing, for input partitions that are read from these positions.
     #[must_use]
-    pub fn new(config: &Config, densities: Densities, positions: Positions) -> Self {
+    pub fn new(config: &Config, positions: Positions) -> Self {
         let warmup_rows = config.learn.warmup;
         Self {
-            figures: Figures::new(config, densities.published()),
-            model: Model::new(config, densities),
+            figures: Figures::new(config, Densities::new(config).published()),
+            model: Model::new(config),
             queues: Queues::new(positions.keys().copied()),
             waiting: Waiting::default(),
             stream_time_us: i64::MIN,
@@ -180,7 +180,6 @@ impl Operator {
     /// When what was saved does not fit the config.
     pub fn restore(
         config: &Config,
-        densities: Densities,
         saved: SavedOperator,
         added: Positions,
         order: &Order,
@@ -190,9 +189,9 @@ impl Operator {
             saved;
         let mut positions = added;
         positions.extend(cut.iter().map(|(&partition, &position)| (partition, position)));
-        let mut operator = Self::new(config, densities, positions);
+        let mut operator = Self::new(config, positions);
         operator.model.restore(model)?;
-        operator.watch.restore(watch)?;
+        operator.watch.restore(watch);
         operator.epoch = epoch;
         operator.stream_time_us = stream_time_us;
         operator.labelled = labelled.into_iter().map(Labelled::into_event).collect();

@@ -96,9 +96,7 @@ impl SavedOperator {
         }
         let is_bet_on = |entry: &&WaitingEntry| matches!(entry, WaitingEntry::Known { is_bet_on: true, .. });
         let num_bet_on = self.waiting.iter().filter(is_bet_on).count() as u64;
-        if !self.watch.calibration.is_valid() || self.watch.calibration.num_under_way() != num_bet_on {
-            return Err(Misfit::new("other events wait than those whose outcomes are bet on"));
-        }
+        self.watch.check(num_bet_on)?;
         let is_known = |entry: &WaitingEntry| match entry {
             WaitingEntry::Known { partition, at, .. } => {
                 self.positions.get(partition).is_some_and(|next| at < next)

@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     config::Config,
-    density::Densities,
     model::{learner::Taken, noise::Draws, normaliser::Normaliser, standardiser::Standardiser},
     record::{RejectReason, Target},
     score::Published,
@@ -44,11 +43,7 @@ fn config(sets: &[&str]) -> Config {
 }
 
 fn operator(config: &Config, partitions: &[i32]) -> Operator {
-    Operator::new(
-        config,
-        Densities::new(&config.model, &config.target),
-        partitions.iter().map(|&p| (p, Position::at(0))).collect(),
-    )
+    Operator::new(config, partitions.iter().map(|&p| (p, Position::at(0))).collect())
 }
 
 const SECOND_US: i64 = 1_000_000;
@@ -446,7 +441,6 @@ fn drive(operator: &mut Operator, records: &[Record], group: usize) -> Vec<Actio
     all
 }
 
-/// The scores that were published for what waits.
 /// The scores among these, as they are read again.
 pub(crate) fn published(actions: &[Action]) -> PublishedScores {
     let published = |scored: &&Scored| {
@@ -521,8 +515,7 @@ proptest! {
         let from = saved.read_from();
         let again: Vec<Record> =
             records.iter().filter(|r| r.position().offset >= from[&r.partition()].offset).cloned().collect();
-        let densities = Densities::new(&config.model, &config.target);
-        let mut restored = Operator::restore(&config, densities, saved, Positions::new(), &order).unwrap();
+        let mut restored = Operator::restore(&config, saved, Positions::new(), &order).unwrap();
         restored.set_published(published(&before));
         let mut after = drive(&mut restored, &again, regroup);
         (0..3).for_each(|partition| restored.push(Input::Ended(partition)));
@@ -547,8 +540,7 @@ fn a_message_that_was_half_taken_is_gone_on_with_at_its_next_row() {
     let mut operator = operator(&config, &[0]);
     drive(&mut operator, &message[..2], 1);
     let saved = operator.saved();
-    let densities = Densities::new(&config.model, &config.target);
-    let restored = Operator::restore(&config, densities, saved, Positions::new(), &Order::default()).unwrap();
+    let restored = Operator::restore(&config, saved, Positions::new(), &Order::default()).unwrap();
     // A leader looks for something to take before anything was read.
     for (mut operator, looks) in [(restored, true), (operator, false)] {
         assert!(!looks || operator.take(&mut Vec::new()).is_none());
@@ -585,8 +577,7 @@ fn what_is_no_record_is_passed_once_all_before_it_is_taken_and_again_by_who_foll
 
     let order: Vec<u8> = operator.take_order().into();
     let order = Order::try_from(order).unwrap();
-    let densities = Densities::new(&config.model, &config.target);
-    let mut follower = Operator::restore(&config, densities, saved, Positions::new(), &order).unwrap();
+    let mut follower = Operator::restore(&config, saved, Positions::new(), &order).unwrap();
     let all = records(0..100).chain(records(101..120));
     all.for_each(|record| follower.push(Input::Record(record)));
     follower.push(Input::Ended(1));
@@ -602,9 +593,7 @@ fn an_event_that_waits_and_is_gone_from_the_input_is_given_up_and_the_rest_goes_
     drive(&mut operator, &events[..100], 10);
     let saved = operator.saved();
     assert_eq!(operator.num_waiting(), 31);
-    let densities = Densities::new(&config.model, &config.target);
-    let mut restored =
-        Operator::restore(&config, densities, saved, Positions::new(), &Order::default()).unwrap();
+    let mut restored = Operator::restore(&config, saved, Positions::new(), &Order::default()).unwrap();
     // Retention has removed the first of them, and no scores are left.
     let actions = drive(&mut restored, &events[75..], 10);
     assert_eq!(actions.iter().filter(|a| matches!(a, Action::Expired)).count(), 6);
@@ -635,11 +624,9 @@ fn what_is_watched_goes_on_though_scores_and_events_that_were_bet_on_are_gone() 
             continue;
         }
         num_tried += 1;
-        let densities = Densities::new(&config.model, &config.target);
         let saved = operator.saved();
         let from = saved.read_from()[&0].offset as usize;
-        let mut restored =
-            Operator::restore(&config, densities, saved, Positions::new(), &Order::default()).unwrap();
+        let mut restored = Operator::restore(&config, saved, Positions::new(), &Order::default()).unwrap();
         // Retention has removed the first of them, and no scores are left.
         drive(&mut restored, &events[from + 8..end + 100], 10);
         assert!(!restored.is_restoring());
@@ -664,8 +651,7 @@ fn a_state_of_another_net_or_with_a_weight_that_is_not_finite_is_refused() {
     let refused = |change: &dyn Fn(&mut SavedOperator)| {
         let mut saved = saved.clone();
         change(&mut saved);
-        let densities = Densities::new(&config.model, &config.target);
-        Operator::restore(&config, densities, saved, Positions::new(), &Order::default()).err()
+        Operator::restore(&config, saved, Positions::new(), &Order::default()).err()
     };
     assert_eq!(refused(&|_| ()), None);
     assert!(refused(&|saved| saved.model.learner.trained.truncate(9)).is_some());
@@ -738,9 +724,7 @@ fn several_targets_are_learned_together_and_restored_to_the_bit() {
     }
     let saved = first.saved();
     let from = saved.read_from()[&0].offset as usize;
-    let densities = Densities::new(&config.model, &config.target);
-    let mut restored =
-        Operator::restore(&config, densities, saved, Positions::new(), &Order::default()).unwrap();
+    let mut restored = Operator::restore(&config, saved, Positions::new(), &Order::default()).unwrap();
     for event in &events[from..] {
         restored.push(Input::Record(Record::Event(event.clone())));
         while restored.take(&mut again).is_some() {}

@@ -301,7 +301,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        density::Densities,
         kafka::publisher::{self, Publish},
         operator::{Input, place::Position},
         record::{Cell, Event, Known, Record, Target},
@@ -343,8 +342,7 @@ mod tests {
         "#;
         let sets = ["delivery.commit=1ms".to_owned()];
         let config = Config::from_parts(config, "test.toml", &sets, std::iter::empty()).unwrap();
-        let densities = Densities::new(&config.model, &config.target);
-        let mut operator = Operator::new(&config, densities.clone(), [(0, Position::at(0))].into());
+        let mut operator = Operator::new(&config, [(0, Position::at(0))].into());
         // So many targets come due with the next event that it is not taken at once.
         let num_held = 200;
         let mut actions = Vec::new();
@@ -357,7 +355,7 @@ mod tests {
         let (metrics, health) = (Metrics::new(&spec::metrics(&config)), Health::new());
         let (backlog, observed) = (Backlog::new(1), Observed::default());
         let (outbox, inbox) = publisher::channel();
-        let outputs = Outputs::new(&config, densities.published().as_ref(), outbox, &health).unwrap();
+        let outputs = Outputs::new(&config, outbox, &health).unwrap();
         let start =
             Start { begun: Instant::now(), num_replayed: 0, is_saved: false, was_lost: Arc::default() };
         let mut compute =

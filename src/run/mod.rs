@@ -29,7 +29,6 @@ use rdkafka::error::KafkaError;
 use crate::{
     config::{Config, Guarantee},
     crash,
-    density::Densities,
     http::{Health, Role},
     kafka::{
         self,
@@ -256,10 +255,9 @@ impl Process<'_> {
         let begun = Instant::now();
         health.set_role(Role::Restoring);
         let mut publisher = Publisher::new(config, too_large, lease, lease_number)?;
-        let densities = Densities::new(&config.model, &config.target);
         let mut vigil = Vigil::new(self);
         let mut keep_on = || vigil.keep_on() && holds();
-        let beginning = self.begin(&publisher, state_log, &densities, partitions, &mut keep_on)?;
+        let beginning = self.begin(&publisher, state_log, partitions, &mut keep_on)?;
         vigil.end()?;
         let Some(beginning) = beginning else { return Ok(()) };
         let Beginning {
@@ -285,7 +283,7 @@ impl Process<'_> {
         metrics.set_partitions(partitions);
         let (chunk_sender, chunks) = mpsc::sync_channel(MAX_CHUNKS);
         let (outbox, inbox) = publisher::channel();
-        let outputs = Outputs::new(config, densities.published().as_ref(), outbox, health)?;
+        let outputs = Outputs::new(config, outbox, health)?;
         // The operator's thread may have nothing to send for long, and would not notice that the publisher is gone.
         let is_published = AtomicBool::new(true);
         let ends = || shutdown.has_begun() || !holds() || !is_published.load(Ordering::Relaxed);
@@ -345,7 +343,6 @@ impl Process<'_> {
         &self,
         publisher: &Publisher<'_>,
         state_log: &mut StateLog,
-        densities: &Densities,
         partitions: &[i32],
         keep_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Beginning>, RunError> {
@@ -360,7 +357,7 @@ impl Process<'_> {
         };
         let input = offsets::input_facts(config, self.membership, partitions, keep_on);
         let Some(input) = input.map_err(|error| ReadError::start(config, error))? else { return Ok(None) };
-        let mut beginning = decide(config, densities, state, &input).map_err(RunError::Mismatch)?;
+        let mut beginning = decide(config, state, &input).map_err(RunError::Mismatch)?;
         let scores = score_log::published(config, &beginning.waiting, keep_on)
             .map_err(unreadable(&config.output.topic))?;
         let Some(scores) = scores else { return Ok(None) };
@@ -403,17 +400,12 @@ impl<'a> Vigil<'a> {
 ///
 /// # Errors
 /// Everything that does not fit.
-pub fn decide(
-    config: &Config,
-    densities: &Densities,
-    state: &StateTopic,
-    input: &InputFacts,
-) -> Result<Beginning, Vec<Mismatch>> {
+pub fn decide(config: &Config, state: &StateTopic, input: &InputFacts) -> Result<Beginning, Vec<Mismatch>> {
     let progress = state.progress();
     let initial = || config.state.initial.as_deref().map(read_initial).transpose();
     let store = Store::new(config, state);
     let fetch = |named| store.read(named);
-    let mut beginning = recovery::begin(config, densities, progress, fetch, state.import(), &initial, input)?;
+    let mut beginning = recovery::begin(config, progress, fetch, state.import(), &initial, input)?;
     beginning.progress.imports_from = state.end();
     Ok(beginning)
 }

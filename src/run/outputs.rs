@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     config::{Config, InputFormat, OutputFormat},
-    density::Density,
+    density::Densities,
     http::Health,
     kafka::publisher::{Commit, Message, Outbox, Publish},
     model,
@@ -108,15 +108,11 @@ impl<'a> Outputs<'a> {
     ///
     /// # Errors
     /// When Arrow refuses the schema.
-    pub fn new(
-        config: &Config,
-        density: &dyn Density,
-        outbox: Outbox,
-        health: &'a Health,
-    ) -> Result<Self, EncodeError> {
+    pub fn new(config: &Config, outbox: Outbox, health: &'a Health) -> Result<Self, EncodeError> {
         let columns = Columns::new(config);
         let hash = config.hash();
-        let model = super::spec::params_description(config, density);
+        let density = Densities::new(config).published();
+        let model = super::spec::params_description(config, density.as_ref());
         let provenance = Provenance {
             version: env!("CARGO_PKG_VERSION"),
             group: &config.kafka.group,
@@ -125,7 +121,7 @@ impl<'a> Outputs<'a> {
         };
         let carry = record::carry_types(config);
         let format = config.input.format;
-        let num_params = model::num_params(density);
+        let num_params = model::num_params(density.as_ref());
         let scores = RowSchema::scores(&columns, &carry, format, num_params, &provenance);
         let outcomes = RowSchema::outcomes(&columns, &carry, format, &provenance);
         Ok(Self {

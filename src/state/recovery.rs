@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     config::{Change, Config, Difference, OnMismatch},
-    density::Densities,
     model::{FIRST_EPOCH, Model},
     operator::{
         Operator,
@@ -210,7 +209,6 @@ struct Pending {
 /// Everything that does not fit, at once, where `state.on_mismatch` does not allow a new model for it.
 pub fn begin(
     config: &Config,
-    densities: &Densities,
     progress: Result<Option<Progress>, SealError>,
     fetch: impl Fn(Named) -> Result<Vec<u8>, Unusable>,
     import: Option<Import>,
@@ -225,9 +223,9 @@ pub fn begin(
             if !faults.is_empty() && !is_fresh_allowed {
                 return Err(faults);
             }
-            return fresh(config, densities, input, None, pending, initial, notes);
+            return fresh(config, input, None, pending, initial, notes);
         }
-        Ok(Some(progress)) => match go_on(config, densities, &progress, fetch, pending.as_ref(), input) {
+        Ok(Some(progress)) => match go_on(config, &progress, fetch, pending.as_ref(), input) {
             Ok(mut beginning) => {
                 notes.append(&mut beginning.notes);
                 return Ok(Beginning { notes, ..beginning });
@@ -250,7 +248,7 @@ pub fn begin(
         }
     }
     let was_unread = before.is_none();
-    let mut beginning = fresh(config, densities, input, before.as_ref(), pending, initial, notes)?;
+    let mut beginning = fresh(config, input, before.as_ref(), pending, initial, notes)?;
     beginning.changes = changes;
     if was_unread {
         beginning.progress.imported = import.map(|import| import.id);
@@ -276,7 +274,6 @@ fn pending(
 
 fn go_on(
     config: &Config,
-    densities: &Densities,
     progress: &Progress,
     fetch: impl Fn(Named) -> Result<Vec<u8>, Unusable>,
     pending: Option<&Pending>,
@@ -287,7 +284,7 @@ fn go_on(
         return Err(vec![Mismatch::Foreign { found: progress.group.clone(), group }]);
     }
     let mut mismatches = misplaced(config, progress, input);
-    let successor = pending.and_then(|pending| match fit(config, densities, &pending.snapshot) {
+    let successor = pending.and_then(|pending| match fit(config, &pending.snapshot) {
         Ok(model) => Some((pending, model)),
         Err(why) => {
             mismatches.push(Mismatch::Import { why });
@@ -336,13 +333,7 @@ fn go_on(
             return Err(mismatches);
         }
         let order = progress.order_since(nth);
-        let mut operator = match Operator::restore(
-            config,
-            densities.clone(),
-            snapshot.operator.clone(),
-            added.clone(),
-            &order,
-        ) {
+        let mut operator = match Operator::restore(config, snapshot.operator.clone(), added.clone(), &order) {
             Ok(operator) => operator,
             Err(misfit) => {
                 problems.push(format!("number {generation}: {misfit}"));
@@ -391,7 +382,7 @@ fn go_on(
     if !mismatches.is_empty() {
         return Err(mismatches);
     }
-    let mut operator = Operator::new(config, densities.clone(), positions.clone());
+    let mut operator = Operator::new(config, positions.clone());
     operator.adopt(model, progress.epoch + 1);
     let note = format!(
         "{pending} takes over from here on, in epoch {}, in the place of what was saved ({}): events that still wait \
@@ -515,7 +506,6 @@ fn ends(config: &Config, partition: i32, ends: i64, at: i64) -> Mismatch {
 /// A new model, or the imported one, or that of `state.initial`, at the group's offsets.
 fn fresh(
     config: &Config,
-    densities: &Densities,
     input: &InputFacts,
     before: Option<&Progress>,
     pending: Option<Pending>,
@@ -537,7 +527,7 @@ fn fresh(
     };
     let positions: Positions =
         input.iter().map(|(partition, facts)| (*partition, position(partition, facts))).collect();
-    let mut operator = Operator::new(config, densities.clone(), positions.clone());
+    let mut operator = Operator::new(config, positions.clone());
     let mut epoch = before.map_or(FIRST_EPOCH, |before| before.epoch + 1);
     let mut about = None;
     let imported = pending.as_ref().map(|pending| pending.id);
@@ -548,7 +538,7 @@ fn fresh(
         }
     };
     if let Some((name, snapshot)) = given {
-        let model = fit(config, densities, &snapshot).map_err(|why| {
+        let model = fit(config, &snapshot).map_err(|why| {
             vec![match imported {
                 Some(_) => Mismatch::Import { why },
                 None => Mismatch::Initial { file: name.clone(), why },
@@ -591,7 +581,7 @@ fn fresh(
 ///
 /// # Errors
 /// Why it does not fit, in words.
-pub fn fit(config: &Config, densities: &Densities, snapshot: &Snapshot) -> Result<Model, String> {
+pub fn fit(config: &Config, snapshot: &Snapshot) -> Result<Model, String> {
     let differences = config.differences(&snapshot.about.config).into_iter();
     let new_model: Vec<Difference> = differences
         // The model may come from another topic: its positions are not taken over.
@@ -605,7 +595,7 @@ pub fn fit(config: &Config, densities: &Densities, snapshot: &Snapshot) -> Resul
             "its model is still in its warm-up; let it learn for longer before it is saved".to_owned()
         );
     }
-    let mut model = Model::new(config, densities.clone());
+    let mut model = Model::new(config);
     model.restore(snapshot.operator.model.clone()).map_err(|misfit| misfit.to_string())?;
     Ok(model)
 }

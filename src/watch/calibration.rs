@@ -44,8 +44,7 @@ impl Calibration {
     }
 
     /// Whether it can be gone on from.
-    #[must_use]
-    pub fn is_valid(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         self.size > 0
             && self.settled <= self.members
             && self.members <= self.size
@@ -53,8 +52,7 @@ impl Calibration {
     }
 
     /// Members whose targets are still to come.
-    #[must_use]
-    pub fn num_under_way(&self) -> u64 {
+    pub(super) fn num_under_way(&self) -> u64 {
         self.members - self.settled
     }
 
@@ -75,15 +73,15 @@ impl Calibration {
         for ((_, process), (p, has_happened)) in self.processes.iter_mut().zip(promised) {
             process.bet(p, has_happened, share);
         }
-        self.count_settled();
+        self.end_member();
     }
 
     /// The target of a member is not to come any more: its share of the stake stays where it is.
     pub(super) fn give_up(&mut self) {
-        self.count_settled();
+        self.end_member();
     }
 
-    fn count_settled(&mut self) {
+    fn end_member(&mut self) {
         self.settled += 1;
         if self.settled >= self.members {
             self.processes.iter_mut().for_each(|(_, process)| process.end_group());
@@ -111,7 +109,7 @@ mod tests {
     use super::*;
     use crate::model::noise::Draws;
 
-    /// How many groups there are, and the e-value, where each target comes `delay` events later.
+    /// The e-value where each target comes `delay` events later.
     fn run(delay: usize, truth: f64, num_events: usize) -> f64 {
         let mut calibration = Calibration::new(vec!["figure".to_owned()]);
         let mut under_way = VecDeque::new();

@@ -51,6 +51,22 @@ pub struct SavedWatch {
     pub pit: Detector,
 }
 
+impl SavedWatch {
+    /// Checks that it is finite, and that so many events which wait are bet on.
+    ///
+    /// # Errors
+    /// When it is not so.
+    pub fn check(&self, num_bet_on: u64) -> Result<(), Misfit> {
+        if !(self.calibration.is_valid() && self.log_score.is_valid() && self.pit.is_valid()) {
+            return Err(Misfit::new("what it watched of the outcomes is not finite"));
+        }
+        if self.calibration.num_under_way() != num_bet_on {
+            return Err(Misfit::new("other events wait than those whose outcomes are bet on"));
+        }
+        Ok(())
+    }
+}
+
 impl Watch {
     /// What is watched for a change.
     pub const SIGNALS: [&str; 2] = ["log_score", "pit"];
@@ -86,17 +102,10 @@ impl Watch {
         self.state.clone()
     }
 
-    /// Goes on from what was saved; figures that were not watched begin now.
-    ///
-    /// # Errors
-    /// When it is not finite.
-    pub fn restore(&mut self, mut saved: SavedWatch) -> Result<(), Misfit> {
-        if !(saved.calibration.is_valid() && saved.log_score.is_valid() && saved.pit.is_valid()) {
-            return Err(Misfit::new("what it watched of the outcomes is not finite"));
-        }
+    /// Goes on from what was saved and [checked](SavedWatch::check); figures that were not watched begin now.
+    pub fn restore(&mut self, mut saved: SavedWatch) {
         saved.calibration.keep(&self.names);
         self.state = saved;
-        Ok(())
     }
 
     /// Forgets everything: another model scores.

@@ -43,12 +43,12 @@ pub fn follow(setup: &Setup<'_>, sets: &[&str], order: &Order) -> Uncrashed {
         setup.sets().into_iter().chain(sets.iter().map(|set| (*set).to_owned())).collect();
     let text = fs::read_to_string(&setup.config).unwrap();
     let config = Config::from_parts(&text, "flights.toml", &sets, std::iter::empty()).unwrap();
-    let densities = Densities::new(&config.model, &config.target);
+    let densities = Densities::new(&config);
     let partitions = setup.cluster.num_partitions(&setup.input);
     let start: Positions = (0..partitions).map(|partition| (partition, Position::at(0))).collect();
-    let saved = Operator::new(&config, densities.clone(), start).saved();
+    let saved = Operator::new(&config, start).saved();
     // The same way of following an order that recovery has, from the very beginning.
-    let mut operator = Operator::restore(&config, densities.clone(), saved, Positions::new(), order).unwrap();
+    let mut operator = Operator::restore(&config, saved, Positions::new(), order).unwrap();
     let mut decoder = Decoder::new(&config);
     let mut records = Vec::new();
     for Record { partition, offset, key, value, timestamp_ms, .. } in setup.cluster.consume(&setup.input) {

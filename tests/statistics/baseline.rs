@@ -30,7 +30,7 @@ pub struct BehindBaseline {
 impl BehindBaseline {
     /// Of what this config publishes.
     pub fn new(config: &Config) -> Self {
-        let blend = Densities::new(&config.model, &config.target).blend.unwrap();
+        let blend = Densities::new(config).blend.unwrap();
         let workspace = blend.workspace();
         let step = config.target.step;
         Self { blend, workspace, step, window: VecDeque::new(), sum: 0.0, most_nats: f64::NEG_INFINITY }

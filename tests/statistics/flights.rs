@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use tailwater::{
     backtest::RollingGaussian,
     config::Config,
-    density::Densities,
     flights,
     model::learner::Taken,
     operator::{Action, Input, Operator, place::Position},
@@ -60,8 +59,7 @@ pub fn config(sets: &[String]) -> Config {
 pub fn run(sets: &[String]) -> Report {
     let config = config(sets);
     let mut decoder = Decoder::new(&config);
-    let mut operator =
-        Operator::new(&config, Densities::new(&config.model, &config.target), [(0, Position::at(0))].into());
+    let mut operator = Operator::new(&config, [(0, Position::at(0))].into());
     let mut records = Vec::new();
     let mut actions = Vec::new();
     let mut baseline = RollingGaussian::new(5_000);

@@ -2,7 +2,6 @@
 
 use tailwater::{
     config::Config,
-    density::Densities,
     model::{learner::Step, noise::Draws},
     operator::{Action, Input, Operator, place::Position},
     record::{Cell, Event, Known, Record, Target},
@@ -66,6 +65,27 @@ pub struct Seen<'a> {
     pub steps: &'a [Step],
 }
 
+/// Lets the operator take an event; what it wants done takes the place of what it wanted before.
+pub fn take(operator: &mut Operator, event: Event, actions: &mut Vec<Action>) {
+    actions.clear();
+    operator.push(Input::Record(Record::Event(event)));
+    while operator.take(actions).is_some() {}
+}
+
+/// The score among these, which an event whose target is known with it brings first.
+pub fn scored(actions: &[Action]) -> &Scored {
+    let Some(Action::Score(scored)) = actions.first() else { panic!("nothing was scored") };
+    scored
+}
+
+/// The steps among these.
+pub fn steps(actions: &[Action]) -> impl Iterator<Item = Step> {
+    actions.iter().filter_map(|action| match action {
+        Action::Learned { step, .. } => Some(*step),
+        _ => None,
+    })
+}
+
 /// Lets an operator of this config take `num_events` of a stream, each as `shown` changes it, and `see` its score.
 pub fn follow(
     config: &Config,
@@ -75,21 +95,13 @@ pub fn follow(
     mut shown: impl FnMut(&mut Event, Truth),
     mut see: impl FnMut(Seen<'_>),
 ) {
-    let densities = Densities::new(&config.model, &config.target);
-    let mut operator = Operator::new(config, densities, [(0, Position::at(0))].into());
-    let (mut actions, mut steps) = (Vec::new(), Vec::new());
+    let mut operator = Operator::new(config, [(0, Position::at(0))].into());
+    let mut actions = Vec::new();
     for offset in 0..num_events {
         let (mut event, truth, target) = event(stream, seed, offset);
         shown(&mut event, truth);
-        operator.push(Input::Record(Record::Event(event)));
-        while operator.take(&mut actions).is_some() {}
-        let Some(Action::Score(scored)) = actions.first() else { panic!("nothing was scored") };
-        steps.extend(actions.iter().filter_map(|action| match action {
-            Action::Learned { step, .. } => Some(*step),
-            _ => None,
-        }));
-        see(Seen { offset, scored, truth, target, steps: &steps });
-        actions.clear();
-        steps.clear();
+        take(&mut operator, event, &mut actions);
+        let steps: Vec<Step> = steps(&actions).collect();
+        see(Seen { offset, scored: scored(&actions), truth, target, steps: &steps });
     }
 }

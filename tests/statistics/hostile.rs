@@ -2,13 +2,12 @@
 
 use tailwater::{
     config::Config,
-    density::Densities,
     model::noise::Draws,
-    operator::{Action, Input, Operator, place::Position},
-    record::{Cell, Event, Known, Record, Target},
+    operator::{Operator, place::Position},
+    record::{Cell, Event, Known, Target},
 };
 
-use crate::follow;
+use crate::follow::{self, scored, steps, take};
 
 /// Events until the next way of being hostile.
 const PHASE: usize = 5_000;
@@ -55,8 +54,7 @@ fn values(offset: usize) -> ([f64; 2], f64) {
 /// # Panics
 /// When anything is not finite that has to be, or an event is not scored.
 pub fn run(config: &Config, num_events: usize) -> Report {
-    let densities = Densities::new(&config.model, &config.target);
-    let mut operator = Operator::new(config, densities, [(0, Position::at(0))].into());
+    let mut operator = Operator::new(config, [(0, Position::at(0))].into());
     let (mut actions, mut report) = (Vec::new(), Report::default());
     let mut num_harmless = 0;
     for offset in 0..num_events {
@@ -69,10 +67,8 @@ pub fn run(config: &Config, num_events: usize) -> Report {
             thresholds: [1.0, 10.0, 1e6].into(),
             ..Event::bare([Cell::Number(a), b].into(), Some(known))
         };
-        operator.push(Input::Record(Record::Event(event)));
-        while operator.take(&mut actions).is_some() {}
-        let Some(Action::Score(scored)) = actions.first() else { panic!("{offset}: nothing was scored") };
-        let score = &scored.score;
+        take(&mut operator, event, &mut actions);
+        let score = &scored(&actions).score;
         // Before the first target there is nothing to say.
         if offset > 0 {
             assert!(score.params.iter().all(|param| param.is_finite()), "{offset}: {:?}", score.params);
@@ -86,9 +82,7 @@ pub fn run(config: &Config, num_events: usize) -> Report {
                 num_harmless += 1;
             }
         }
-        report.steps +=
-            actions.iter().filter(|action| matches!(action, Action::Learned { .. })).count() as u64;
-        actions.clear();
+        report.steps += steps(&actions).count() as u64;
     }
     report.log_score_of_harmless /= f64::from(num_harmless);
     report.skipped = operator.counts().skipped;

@@ -51,7 +51,7 @@ pub struct Report {
 pub fn run(stream: Stream, seed: u64, sets: &[String], num_events: usize, num_last: usize) -> Report {
     let noise = stream.noise;
     let config = config(stream, sets);
-    let published = Densities::new(&config.model, &config.target).published();
+    let published = Densities::new(&config).published();
     let quantiles = TAIL_PROBABILITIES.map(|p| noise.exceeded_with(p));
     let median = noise.exceeded_with(0.5);
     let mut judge = Judge::new(published.as_ref());

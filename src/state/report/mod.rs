@@ -326,9 +326,8 @@ fn import(config: &Config, state: &StateTopic, progress: Option<&Progress>) -> O
     if progress.is_some_and(|progress| progress.imported == Some(import.id)) {
         return None;
     }
-    let densities = Densities::new(&config.model, &config.target);
     let problem = match &import.snapshot {
-        Ok(snapshot) => recovery::fit(config, &densities, snapshot).err(),
+        Ok(snapshot) => recovery::fit(config, snapshot).err(),
         Err(error) => Some(error.to_string()),
     };
     let snapshot = import.snapshot.ok();
@@ -491,7 +490,7 @@ impl WeightsReport {
 }
 
 fn layers(trained: &[f32], averaged: &[f32], config: &Config) -> Vec<LayerReport> {
-    let densities = Densities::new(&config.model, &config.target);
+    let densities = Densities::new(config);
     let shape = model::shape(config, densities.net.as_ref());
     if [trained.len(), averaged.len()] != [shape.num_weights(); 2] {
         return Vec::new();

@@ -24,7 +24,7 @@ fn standardiser(center: f64, scale: f64) -> Standardiser {
 /// A snapshot made of plain numbers, the same on every machine and in every version.
 fn golden() -> Snapshot {
     let config = config(&[]);
-    let mut operator = Operator::new(&config, densities(&config), Positions::new()).saved();
+    let mut operator = Operator::new(&config, Positions::new()).saved();
     let num_weights = operator.model.learner.trained.len();
     let spread = |scale: f32| (0..num_weights).map(|i| scale * (i as f32 - 20.0)).collect::<Vec<f32>>();
     let learner = &mut operator.model.learner;
@@ -127,13 +127,7 @@ fn the_first_format_is_read_and_written_as_ever() {
     assert!(progress.to_bytes() == bytes, "its bytes are others than they were");
 
     // An operator goes on from it.
-    let restored = Operator::restore(
-        &config(&[]),
-        densities(&config(&[])),
-        snapshot.operator,
-        Positions::new(),
-        &Order::default(),
-    );
+    let restored = Operator::restore(&config(&[]), snapshot.operator, Positions::new(), &Order::default());
     assert_eq!(restored.unwrap().epoch(), 2);
     // By which whoever compares two states knows that they are the same.
     assert_eq!(super::super::snapshot::hash(&golden().operator), "bf090ca136e34b3559329acabe61a6ec");
@@ -219,7 +213,7 @@ proptest! {
             let config = config(&[]);
             // Nor does anything that is made of it panic.
             super::super::report::SnapshotReport::new(&snapshot, bytes.len(), 0).to_string();
-            drop(Operator::restore(&config, densities(&config), snapshot.operator, Positions::new(), &Order::default()));
+            drop(Operator::restore(&config, snapshot.operator, Positions::new(), &Order::default()));
         }
     }
 

@@ -3,7 +3,6 @@
 use super::*;
 use crate::{
     config::{Config, Fact},
-    density::Densities,
     model::{normaliser::Normaliser, saved::Labelled, standardiser::Standardiser},
     operator::{
         Input, Operator,
@@ -46,10 +45,6 @@ fn config(sets: &[&str]) -> Config {
     Config::from_parts(CONFIG, "test.toml", &sets, std::iter::empty()).unwrap()
 }
 
-fn densities(config: &Config) -> Densities {
-    Densities::new(&config.model, &config.target)
-}
-
 const SECOND_US: i64 = 1_000_000;
 
 /// An event a second, whose target is known 30 seconds later.
@@ -75,7 +70,7 @@ fn event(offset: i64) -> Event {
 
 /// An operator that has taken so many events of partition 0.
 fn operator(config: &Config, num_events: i64) -> Operator {
-    let mut operator = Operator::new(config, densities(config), Positions::from([(0, Position::at(0))]));
+    let mut operator = Operator::new(config, Positions::from([(0, Position::at(0))]));
     take(&mut operator, 0..num_events);
     operator
 }
@@ -94,7 +89,7 @@ fn take(operator: &mut Operator, offsets: std::ops::Range<i64>) -> usize {
 
 /// The scores of so many events, as they were published.
 fn published(config: &Config, num_events: i64) -> PublishedScores {
-    let mut operator = Operator::new(config, densities(config), Positions::from([(0, Position::at(0))]));
+    let mut operator = Operator::new(config, Positions::from([(0, Position::at(0))]));
     let mut actions = Vec::new();
     for offset in 0..num_events {
         operator.push(Input::Record(Record::Event(event(offset))));

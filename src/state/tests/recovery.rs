@@ -63,15 +63,7 @@ impl Group {
             let bytes = found.map(Snapshot::to_bytes).ok_or(Unusable::Missing)?;
             Ok(if self.lost.contains(&wanted.generation) { bytes[..50].to_vec() } else { bytes })
         };
-        begin(
-            &self.config,
-            &densities(&self.config),
-            progress,
-            fetch,
-            self.import.clone(),
-            &|| Ok(self.initial.clone()),
-            &self.input,
-        )
+        begin(&self.config, progress, fetch, self.import.clone(), &|| Ok(self.initial.clone()), &self.input)
     }
 
     pub fn begin(&self) -> Result<Beginning, Vec<Mismatch>> {
