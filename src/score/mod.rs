@@ -77,9 +77,9 @@ pub struct Published {
 pub struct Realized {
     /// The target: a value a field.
     pub targets: SmallVec<[f64; 1]>,
-    /// log p(y|x) in nats; NaN is null (in warm-up).
+    /// log p(y|x) in nats; NaN is null (of no distribution).
     pub log_score: f64,
-    /// F(y|x) of each field; NaN is null (in warm-up).
+    /// F(y|x) of each field; NaN is null (of no distribution).
     pub pits: SmallVec<[f64; 1]>,
 }
 

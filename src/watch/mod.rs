@@ -15,8 +15,8 @@ use crate::{
 use calibration::Calibration;
 use drift::{Detector, Sides};
 
-/// Nothing is watched until the model has learned from so many times the warm-up's records: what it says until then is not yet
-/// meant to be right.
+/// Nothing is watched until the targets of so many times the warm-up's records have come after it: what the model says until then is not
+/// yet meant to be right.
 const GRACE_WARMUPS: u64 = 4;
 
 /// A figure that says how likely something is.

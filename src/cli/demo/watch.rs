@@ -88,7 +88,7 @@ struct Arrival {
     offset: i64,
     time_us: i64,
     delay: f64,
-    /// NaN in the warm-up.
+    /// NaN where it was scored before any target was known.
     log_score: f64,
     pit: f64,
 }
@@ -181,7 +181,7 @@ impl Watch {
         self.in_the_air.len()
     }
 
-    /// Flights that have arrived and were scored by a model out of its warm-up.
+    /// Flights that have arrived and were scored by what had seen a target.
     pub fn num_judged(&self) -> usize {
         self.num_judged
     }
