@@ -296,6 +296,19 @@ pub enum ThresholdValue {
     Together(Vec<(FieldPath, f64)>),
 }
 
+impl fmt::Display for ThresholdValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant(value) => write!(f, "{value}"),
+            Self::Field(path) => write!(f, "{path}"),
+            Self::Together(bounds) => {
+                let each: Vec<_> = bounds.iter().map(|(path, t)| format!("{path} > {t}")).collect();
+                f.write_str(&each.join(" and "))
+            }
+        }
+    }
+}
+
 /// The format of the messages with scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {

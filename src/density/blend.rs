@@ -1,21 +1,23 @@
 //! A net's density, mixed with one that does without features.
 
-use std::sync::Arc;
+use std::{f64::consts::LN_2, sync::Arc};
 
-use super::{Density, Level, Limited, Shortfall, Side, Workspace};
+use super::{Density, Level, Shortfall, Side, Workspace, limited::between_and_median};
 use crate::{math::scalar::log_sum_exp, model::normaliser::FURTHEST};
 
 /// How many parameters the mixture adds to those of its parts.
 const NUM_OWN_PARAMS: usize = 3;
 
-/// While the baseline's share is below this, a shortfall takes the part of its tail beyond the quantile for a generalised Pareto
-/// distribution's, which is right to some 10 % of that part. At a level of 0.999 the part is a ten thousandth of the whole where both agree on how
-/// likely that is, and a tenth where the baseline exceeds the quantile for sure.
+/// While the baseline's share is below this, a shortfall takes the part of its tail beyond a quantile in its upper half for a generalised
+/// Pareto distribution's, which is right to some 10 % of that part. At a level of 0.999 the part is a ten thousandth of the whole where both
+/// agree on how likely that is, and a twentieth where the quantile is the baseline's median.
 const SMALL_SHARE: f64 = 1e-4;
 /// What is so small a share of a probability moves its quantile by a first order.
 const NEXT_TO_NOTHING: f64 = 1e-6;
-/// Within this the logarithms of two tail probabilities are nearly one, and so are two places in the target's unit.
+/// Within this the logarithms of two tail probabilities are nearly one.
 const NEAR: f64 = 1e-3;
+/// So short a step, in the baseline's unit and beside the place itself, is hardly one, however the net's density changes there.
+const SHORT: f64 = 1e-5;
 
 /// (1 − v) p(y) + v b((y − m) / r) / r for the densities p of a net and b of a baseline, d = 1: one distribution, of which all figures
 /// are.
@@ -220,31 +222,35 @@ impl Density for Blend {
 
     /// The mean of what exceeds the quantile, which is each part's by its share, over its probability.
     fn shortfall(&self, shortfall: &Shortfall, ws: &mut Workspace) -> f64 {
+        if !parts(ws).has_net() {
+            let parts = parts(ws);
+            let own = self.baseline.shortfall(shortfall, &mut parts.baseline);
+            return parts.of_baseline(own);
+        }
         let quantile = self.quantile(shortfall.level(), ws);
         let parts = parts(ws);
         let own = parts.to_baseline(quantile);
         let share = parts.log_shares[1].exp();
-        let mut above = if share < SMALL_SHARE {
-            share * self.roughly_above(own, parts)
+        let log_sf = self.baseline.log_sf(own, &mut parts.baseline);
+        let of_baseline = if share < SMALL_SHARE && log_sf < -LN_2 {
+            self.roughly_above(own, log_sf, parts)
         } else {
-            let sf = self.baseline.log_sf(own, &mut parts.baseline).exp();
-            share * (parts.shift * sf + parts.ratio * above(self.baseline.as_ref(), own, &mut parts.baseline))
+            let above = above(self.baseline.as_ref(), own, shortfall, &mut parts.baseline);
+            parts.shift * log_sf.exp() + parts.ratio * above
         };
-        if parts.has_net() {
-            above += (1.0 - share) * nearly_above(self.net.as_ref(), quantile, shortfall, &mut parts.net);
-        }
-        above / (1.0 - shortfall.level().p())
+        let of_net = above(self.net.as_ref(), quantile, shortfall, &mut parts.net);
+        ((1.0 - share) * of_net + share * of_baseline) / (1.0 - shortfall.level().p())
     }
 
-    fn limited(&self, limited: &Limited, limit: f64, ws: &mut Workspace) -> f64 {
+    fn limited(&self, limit: f64, ws: &mut Workspace) -> f64 {
         let parts = parts(ws);
-        let own = self.baseline.limited(limited, parts.to_baseline(limit), &mut parts.baseline);
+        let own = self.baseline.limited(parts.to_baseline(limit), &mut parts.baseline);
         let baseline = parts.of_baseline(own);
         if !parts.has_net() {
             return baseline;
         }
         let share = parts.log_shares[1].exp();
-        (1.0 - share) * self.net.limited(limited, limit, &mut parts.net) + share * baseline
+        (1.0 - share) * self.net.limited(limit, &mut parts.net) + share * baseline
     }
 }
 
@@ -267,13 +273,12 @@ impl Blend {
         let log_density = self.net.log_density(&[y], &mut parts.net);
         let step = surplus * (log_side - log_density).exp();
         // In a gap of the net's density the baseline may matter all the same.
-        (step.abs() < NEAR * parts.ratio).then_some(y + upwards * step)
+        (step.abs() < SHORT * parts.ratio.min(y.abs())).then_some(y + upwards * step)
     }
 
     /// The baseline's mean where it exceeds `own`, in the net's unit, as if it were a generalised Pareto distribution from there on:
     /// with the excess A (e^(ξ s) − 1) / ξ where P has fallen by e⁻ˢ, the mean excess is A / (1 − ξ).
-    fn roughly_above(&self, own: f64, parts: &mut Parts) -> f64 {
-        let log_sf = self.baseline.log_sf(own, &mut parts.baseline);
+    fn roughly_above(&self, own: f64, log_sf: f64, parts: &mut Parts) -> f64 {
         let index = self.baseline.tail_index(0, Side::Upper, &parts.baseline);
         let further = self.baseline.quantile(&Level::from_log_sf(log_sf - 1.0), &mut parts.baseline);
         let stretch = if index > 0.0 { index.exp_m1() / index } else { 1.0 };
@@ -281,27 +286,25 @@ impl Blend {
     }
 }
 
-/// The mean of Y where it exceeds y and 0 elsewhere.
-fn above(density: &dyn Density, y: f64, ws: &mut Workspace) -> f64 {
+/// The mean of Y where it exceeds y and 0 elsewhere. `shortfall` has the levels worked out of a quantile that y is mostly near.
+fn above(density: &dyn Density, y: f64, shortfall: &Shortfall, ws: &mut Workspace) -> f64 {
     if let Some(above) = density.mean_above(y, ws) {
         return above;
     }
-    let log_sf = density.log_sf(y, ws);
-    if log_sf == 0.0 {
-        // All of it, as nearly as the level can say.
-        return Shortfall::beyond(&Level::from_log_sf(-1e-15)).of(density, ws);
+    let (log_sf, level) = (density.log_sf(y, ws), shortfall.level());
+    if log_sf.exp() == 0.0 {
+        return 0.0;
+    }
+    if (log_sf - level.log_sf()).abs() < NEAR {
+        // Between the two lies what has nearly one value.
+        let (sf, sf_of_level) = (log_sf.exp(), level.log_sf().exp());
+        let between = 0.5 * (y + density.quantile(level, ws));
+        return sf_of_level * shortfall.of(density, ws) + (sf - sf_of_level) * between;
+    }
+    if log_sf > -LN_2 {
+        // A quadrature over what is above has its points in the upper tail.
+        return 0.5 * Shortfall::beyond(&Level::from_p(0.5)).of(density, ws)
+            + between_and_median(y, density, ws);
     }
     log_sf.exp() * Shortfall::beyond(&Level::from_log_sf(log_sf)).of(density, ws)
-}
-
-/// The same of a y that is mostly near the quantile of a shortfall whose levels are worked out: between the two lies what has nearly one
-/// value.
-fn nearly_above(density: &dyn Density, y: f64, shortfall: &Shortfall, ws: &mut Workspace) -> f64 {
-    let (log_sf, level) = (density.log_sf(y, ws), shortfall.level());
-    if (log_sf - level.log_sf()).abs() > NEAR {
-        return above(density, y, ws);
-    }
-    let (sf, sf_of_level) = (log_sf.exp(), level.log_sf().exp());
-    let between = 0.5 * (y + density.quantile(level, ws));
-    sf_of_level * shortfall.of(density, ws) + (sf - sf_of_level) * between
 }

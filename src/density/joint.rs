@@ -240,7 +240,7 @@ mod tests {
     use super::*;
     use crate::{
         config::FlowKind,
-        density::{Level, Limited, Nfn, Shortfall},
+        density::{Level, Nfn, Shortfall, limited},
         flow::tail::raw_index,
     };
 
@@ -285,7 +285,7 @@ mod tests {
             }
             let shortfall = Shortfall::beyond(&Level::from_p(0.99)).of(&one, &mut ws);
             let of_es = error(&both, &params, shortfall - low, |joint| joint.shortfall(axis, 0.99) - low);
-            let limited = Limited::default().of(3.0, &one, &mut ws);
+            let limited = limited(3.0, &one, &mut ws);
             let of_lev = error(&both, &params, limited - 10.0, |joint| joint.limited(axis, 3.0) - 10.0);
             println!("{axis}: shortfall off by {of_es:.5}, limited expected value by {of_lev:.5}");
             assert!(of_es < 0.01 && of_lev < 0.001, "{axis}: {of_es} {of_lev}");

@@ -2,7 +2,7 @@
 
 use crate::math::{normal, scalar::log_1m_exp};
 
-/// A logarithm that is off by no more than this needs but one step more, if that is as small a share of the bracket.
+/// A logarithm that is off by no more than this needs but one step more, if that is as small a share of the bracket and of the place.
 const SEEN: f64 = 1e-8;
 
 /// The level of a quantile, with what the densities need of it worked out once: in log space, so that levels as near
@@ -85,7 +85,7 @@ impl Level {
             }
             y = next;
             // What such a step leaves over is its square.
-            if is_inside && over.abs() < SEEN && step.abs() < SEEN * width {
+            if is_inside && over.abs() < SEEN && step.abs() < SEEN * width.min(y.abs()) {
                 break;
             }
         }

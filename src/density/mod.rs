@@ -18,7 +18,7 @@ pub use blend::Blend;
 pub use joint::Joint;
 pub use kmn::Kmn;
 pub use level::Level;
-pub use limited::Limited;
+pub use limited::limited;
 pub use mdn::Mdn;
 pub use nfn::Nfn;
 pub use positive::Positive;
@@ -97,8 +97,8 @@ pub trait Density: Send + Sync {
     }
 
     /// The limited expected value E[min(Y, limit)], for d = 1.
-    fn limited(&self, limited: &Limited, limit: f64, ws: &mut Workspace) -> f64 {
-        limited.of(limit, self, ws)
+    fn limited(&self, limit: f64, ws: &mut Workspace) -> f64 {
+        limited(limit, self, ws)
     }
 }
 

@@ -41,6 +41,7 @@ use crate::{
     state::{
         About, Named, Progress, Snapshot,
         directory::Directory,
+        recovery::SavedUntil,
         seal,
         topic::{self, PROGRESS_KEY, StateRecord},
     },
@@ -262,7 +263,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Publishes until the channel closes, and tells `committed` of each commit. `progress` is where the term begins, and
-    /// `is_saved` whether there is a snapshot of all that it begins with.
+    /// `saved_until` how far its snapshots go.
     ///
     /// # Errors
     /// When something can't be published. Exactly once, the open transaction is aborted then.
@@ -271,10 +272,10 @@ impl<'a> Publisher<'a> {
         inbox: &Receiver<Publish>,
         membership: &Membership,
         progress: Progress,
-        is_saved: bool,
+        saved_until: SavedUntil,
         committed: impl FnMut(Committed<'_>),
     ) -> Result<(), PublishError> {
-        self.owes_snapshot = !is_saved;
+        self.owes_snapshot = saved_until == SavedUntil::Never;
         let result = self.publish_all(inbox, membership, progress, committed);
         if self.is_open {
             transaction::abort(&self.producer);

@@ -11,6 +11,8 @@ use super::{
 
 /// So many values have metrics of their own.
 const MAX_SEGMENTS: usize = 100;
+/// Of a longer value so many bytes make the label: each scrape repeats it.
+const MAX_LABEL_BYTES: usize = 128;
 /// The label of all that come later.
 const OTHER: &str = "(other)";
 /// The label of events without a value.
@@ -61,8 +63,8 @@ impl Segments {
     /// Counts an event whose target came: its log score in nats, and its PIT against each quantile's level, in the order of the quantiles.
     pub fn observe(&self, value: Option<&str>, log_score: f64, pits: impl Iterator<Item = (f64, f64)>) {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let is_room = known.len() < MAX_SEGMENTS;
-        let name = match value {
+        let is_room = known.len() - usize::from(known.contains_key(NONE)) < MAX_SEGMENTS;
+        let name = match value.map(|value| &value[..value.floor_char_boundary(MAX_LABEL_BYTES)]) {
             None => NONE,
             Some(value) if is_room || known.contains_key(value) => value,
             Some(_) => OTHER,
@@ -104,14 +106,16 @@ mod tests {
         let observe = |value: Option<&str>, pit| {
             segments.observe(value, -2.0, std::iter::once((pit, 0.9)));
         };
-        for nth in 0..200 {
+        observe(None, 0.5);
+        observe(Some(&"é".repeat(100)), 0.5);
+        for nth in 1..200 {
             observe(Some(&format!("value {nth}")), 0.5);
         }
         observe(Some("value 7"), 0.95);
-        observe(None, 0.5);
+        observe(Some(&"é".repeat(1000)), 0.5);
         let count = |name: &str| segments.outcomes.with(&[name]).get();
         assert_eq!([count("value 7"), count("value 99"), count("value 100")], [2, 1, 0]);
-        assert_eq!([count(OTHER), count(NONE)], [100, 1]);
+        assert_eq!([count(OTHER), count(NONE), count(&"é".repeat(64))], [100, 1, 2]);
         assert_eq!(segments.quantiles.with(&["value 7", "0.9", "above"]).get(), 1);
         assert_eq!(segments.quantiles.with(&["value 7", "0.9", "below"]).get(), 1);
         assert_eq!(segments.log_scores.with(&["value 7"]).get(), -2.0);

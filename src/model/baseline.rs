@@ -44,6 +44,8 @@ const REACH: Reach = Reach { scale: 1e6, center: f64::INFINITY };
 
 /// The share of the mixture that goes over at each target.
 const SWITCHING: f64 = 1e-9;
+/// So that the logarithm of the odds stays within about −log of that.
+const MOST_LOG_ODDS: f64 = 21.0;
 /// A likelihood ratio beyond e to this says no more.
 const MOST_LOG_RATIO: f64 = 100.0;
 
@@ -93,9 +95,12 @@ impl Default for SavedBaseline {
 
 impl SavedBaseline {
     fn check(&self) -> Result<(), Misfit> {
-        let is_sized = [0, NUM_PARAMS].contains(&self.params.len()) && self.first.len() <= NUM_FIRST;
+        let num_first = if self.records < NUM_FIRST as u64 { self.records as usize } else { 0 };
+        let num_params = if self.records == 0 { 0 } else { NUM_PARAMS };
+        let is_sized = self.params.len() == num_params && self.first.len() == num_first;
         let mut numbers = self.params.iter().chain(&self.first).chain([&self.log_odds]);
-        if is_sized && self.unit.is_valid() && numbers.all(|number| number.is_finite()) {
+        let is_finite = self.unit.is_valid() && numbers.all(|number| number.is_finite());
+        if is_sized && is_finite && self.log_odds.abs() <= MOST_LOG_ODDS {
             return Ok(());
         }
         Err(Misfit::new("its baseline is not one, or has a parameter that is not finite"))

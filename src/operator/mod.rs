@@ -350,6 +350,7 @@ impl Operator {
                     // It is written down already, and what was missing was counted.
                     self.order = Order::default();
                     self.census = Census::new(self.census.missing.len());
+                    self.watch.count_anew();
                     if let Some((model, epoch)) = self.successor.take() {
                         self.adopt(model, epoch);
                     }
@@ -415,7 +416,7 @@ impl Operator {
                 (WaitingEntry::Known { due_us, is_bet_on, .. }, _) => {
                     num_lost += 1;
                     if is_bet_on {
-                        self.watch.give_up();
+                        self.watch.give_up(self.stream_time_us);
                     }
                     (Due::Expired, due_us)
                 }
@@ -439,8 +440,10 @@ impl Operator {
         let fits = |published: &Published| {
             let Published { epoch, params, .. } = published;
             let is_sized = params.is_empty() || params.len() == self.model.num_params();
+            // What is bet on was scored in this life of the model; with another model bets are called off.
+            let is_of_its_life = if is_bet_on { *epoch == self.epoch } else { *epoch <= self.epoch };
             // Whatever else may have been written to the topic, this is not this group's distribution.
-            *epoch <= self.epoch && is_sized && params.iter().all(|param| param.is_finite())
+            is_of_its_life && is_sized && params.iter().all(|param| param.is_finite())
         };
         let published = published.filter(fits);
         let published =

@@ -626,17 +626,25 @@ fn what_is_watched_goes_on_though_scores_and_events_that_were_bet_on_are_gone() 
         num_tried += 1;
         let saved = operator.saved();
         let from = saved.read_from()[&0].offset as usize;
-        let mut restored = Operator::restore(&config, saved, Positions::new(), &Order::default()).unwrap();
-        // Retention has removed the first of them, and no scores are left.
-        drive(&mut restored, &events[from + 8..end + 100], 10);
-        assert!(!restored.is_restoring());
-        let members = |operator: &mut Operator| {
-            (end + 100..end + 200).any(|nth| {
-                drive(operator, &events[nth..=nth], 1);
-                num_bet_on(operator) > 0
-            })
-        };
-        assert!(members(&mut restored), "{end}: nothing is bet on any more");
+        // Where rows of another life stand in the places of the scores, they are not what was bet on.
+        let of_another_life =
+            Published { epoch: 0, updates: 9, params: vec![0.1; operator.model.num_params()].into() };
+        let others = (from..=end).map(|nth| ((0, Position::at(nth as i64)), of_another_life.clone()));
+        for published in [PublishedScores::new(), others.collect()] {
+            let mut restored =
+                Operator::restore(&config, saved.clone(), Positions::new(), &Order::default()).unwrap();
+            restored.set_published(published);
+            // Retention has removed the first of them, and no scores are left.
+            drive(&mut restored, &events[from + 8..end + 100], 10);
+            assert!(!restored.is_restoring());
+            let is_bet_on = |nth| {
+                drive(&mut restored, &events[nth..=nth], 1);
+                num_bet_on(&restored) > 0
+            };
+            assert!((end + 100..end + 200).any(is_bet_on), "{end}: nothing is bet on any more");
+            let (config, saved) = (&config, restored.saved());
+            assert!(Operator::restore(config, saved, Positions::new(), &Order::default()).is_ok(), "{end}");
+        }
     }
     assert!(num_tried > 10);
 }

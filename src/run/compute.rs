@@ -21,6 +21,7 @@ use crate::{
     kafka::{backlog::Backlog, client::Observed, publisher::Commit, reader::Chunk},
     metrics::Metrics,
     operator::{Action, Operator},
+    state::recovery::SavedUntil,
     watch::{Watch, drift::Detector, e_process::ALARM},
 };
 
@@ -50,8 +51,7 @@ pub struct Compute<'a> {
     next_save: Instant,
     /// A place has moved since the state was last saved, or it was never saved.
     is_unsaved: bool,
-    /// There is no snapshot yet of what this term began with: the first commit has to bring it, since nothing could go on
-    /// from a commit without any.
+    /// There is [no snapshot](SavedUntil::Never) yet: the first commit has to bring it.
     owes_snapshot: bool,
     /// The publisher sets it when a snapshot could not be kept.
     was_lost: Arc<AtomicBool>,
@@ -77,8 +77,8 @@ pub struct Start {
     pub begun: Instant,
     /// How many records the operator reads again before it has caught up, at most.
     pub num_replayed: u64,
-    /// There is a snapshot of all that it begins with.
-    pub is_saved: bool,
+    /// How far its snapshots go.
+    pub saved_until: SavedUntil,
     /// Set when a snapshot could not be kept.
     pub was_lost: Arc<AtomicBool>,
 }
@@ -97,6 +97,7 @@ impl<'a> Compute<'a> {
         health: &'a Health,
     ) -> Self {
         let now = Instant::now();
+        let is_saved = start.saved_until == SavedUntil::Here;
         Self {
             operator,
             outputs,
@@ -108,9 +109,9 @@ impl<'a> Compute<'a> {
             commit_every: config.delivery.commit,
             next_commit: now + config.delivery.commit,
             save_every: config.state.interval,
-            next_save: if start.is_saved { now + config.state.interval } else { now },
-            is_unsaved: !start.is_saved,
-            owes_snapshot: !start.is_saved,
+            next_save: if is_saved { now + config.state.interval } else { now },
+            is_unsaved: !is_saved,
+            owes_snapshot: start.saved_until == SavedUntil::Never,
             was_lost: start.was_lost.clone(),
             num_runs: 0,
             restore: Some(Restore { begun: start.begun, next_log: now, records: 0, of: start.num_replayed }),
@@ -324,8 +325,8 @@ mod tests {
         }))
     }
 
-    #[test]
-    fn the_first_commit_brings_a_snapshot_though_it_is_due_amid_a_record() {
+    /// The first commit, which comes due amid a record.
+    fn first_commit(saved_until: SavedUntil) -> publisher::Commit {
         let config = r#"
             [kafka]
             brokers = "localhost:9092"
@@ -356,8 +357,7 @@ mod tests {
         let (backlog, observed) = (Backlog::new(1), Observed::default());
         let (outbox, inbox) = publisher::channel();
         let outputs = Outputs::new(&config, outbox, &health).unwrap();
-        let start =
-            Start { begun: Instant::now(), num_replayed: 0, is_saved: false, was_lost: Arc::default() };
+        let start = Start { begun: Instant::now(), num_replayed: 0, saved_until, was_lost: Arc::default() };
         let mut compute =
             Compute::new(&config, operator, &start, outputs, &backlog, &observed, &metrics, &health);
         std::thread::sleep(Duration::from_millis(2)); // a commit is due all the time
@@ -369,8 +369,22 @@ mod tests {
             Publish::Commit(commit) => Some(commit),
             Publish::Message(_) => None,
         });
-        let first = commits.next().unwrap();
+        *commits.next().unwrap()
+    }
+
+    #[test]
+    fn the_first_commit_brings_a_snapshot_though_it_is_due_amid_a_record() {
+        let first = first_commit(SavedUntil::Never);
         let saved = first.snapshot.expect("the first commit has no snapshot");
         assert_eq!(saved.positions, first.positions);
+    }
+
+    #[test]
+    fn where_a_snapshot_leads_here_commits_go_on_amid_a_record() {
+        for saved_until in [SavedUntil::Earlier, SavedUntil::Here] {
+            let first = first_commit(saved_until);
+            assert!(first.snapshot.is_none(), "{saved_until:?}");
+            assert_eq!(first.positions[&0].offset, 200, "{saved_until:?}: the record before");
+        }
     }
 }

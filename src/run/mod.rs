@@ -261,7 +261,7 @@ impl Process<'_> {
         vigil.end()?;
         let Some(beginning) = beginning else { return Ok(()) };
         let Beginning {
-            operator, read_from, progress, about, is_saved, num_replayed, changes, notes, ..
+            operator, read_from, progress, about, saved_until, num_replayed, changes, notes, ..
         } = beginning;
         for change in changes {
             tracing::warn!("from here on, {change}");
@@ -276,7 +276,7 @@ impl Process<'_> {
             tracing::info!(snapshot = about.generation, ?age, records = num_replayed, "restoring the state");
         }
         state_log.forget();
-        let start = Start { begun, num_replayed, is_saved, was_lost: publisher.unsaved() };
+        let start = Start { begun, num_replayed, saved_until, was_lost: publisher.unsaved() };
         let backlog = Arc::new(Backlog::new(partitions.len()));
         let reader = Reader::start(config, &place::offsets(&read_from), backlog.clone())?;
         let observed = reader.observed();
@@ -304,7 +304,7 @@ impl Process<'_> {
                 result
             });
             let publishing = thread::Builder::new().name("publisher".into()).spawn_scoped(scope, || {
-                let result = publisher.run(&inbox, membership, progress, is_saved, |committed| {
+                let result = publisher.run(&inbox, membership, progress, saved_until, |committed| {
                     on_commit(config, metrics, health, &committed);
                 });
                 is_published.store(false, Ordering::Relaxed);

@@ -12,14 +12,12 @@ use crate::{
     model::learner::{Skip, Step, Taken},
     operator::{Action, Census, Operator, category_features},
     record::{Event, Reject},
-    score::{Realized, Score, exceed::Exceed},
-    watch::{Watch, drift::Detector},
+    score::{LOG_SCORE_FLOOR, Realized, Score, exceed::Exceed},
+    watch::Watch,
 };
 
 /// How often gauges that cost a look elsewhere are set.
 const REFRESH: Duration = Duration::from_millis(500);
-/// The lowest log score that the fading mean takes, in nats: about the logarithm of the smallest double.
-const LOG_SCORE_FLOOR: f64 = -745.0;
 /// Rejects of one reason are logged this often at most; the metrics count them all.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Counts.
@@ -33,8 +31,8 @@ pub struct Monitor<'a> {
     categories: Vec<usize>,
     /// What was counted of the operator's census already.
     census: Census,
-    /// Alarms and drift that were counted already; `None` before the first look, since a state that was restored counts from before.
-    watched: Option<[u64; 3]>,
+    /// Alarms and drift that were counted already.
+    found: [u64; 3],
     next_refresh: Instant,
     /// By reject reason: until when further ones are not logged.
     quiet_until: HashMap<&'static str, Instant>,
@@ -56,7 +54,7 @@ impl<'a> Monitor<'a> {
             has_segments: config.monitor.by.is_some(),
             categories: category_features(config),
             census: Census { missing: zeros.clone(), unknown: zeros },
-            watched: None,
+            found: [0; 3],
             next_refresh: Instant::now(),
             quiet_until: HashMap::new(),
             log_score: FadingMean::default(),
@@ -144,7 +142,6 @@ impl<'a> Monitor<'a> {
         if realized.log_score.is_nan() {
             return;
         }
-        // A target far beyond all others may have a density of 0 in double precision: one is not to blot out the mean.
         let log_score = realized.log_score.max(LOG_SCORE_FLOOR);
         self.metrics.log_score_nats.set(self.log_score.add(log_score));
         realized.pits.iter().for_each(|&pit| self.metrics.observe_pit(pit));
@@ -193,9 +190,8 @@ impl<'a> Monitor<'a> {
         for (metric, (_, e_value)) in self.metrics.e_values.iter().zip(watch.e_values()) {
             metric.set(e_value);
         }
-        let [log_score, pit] = watch.drift().map(Detector::detections);
-        let now = [watch.alarms(), log_score, pit];
-        let before = self.watched.replace(now).unwrap_or(now);
+        let now = watch.found();
+        let before = std::mem::replace(&mut self.found, now);
         let counters = [&self.metrics.calibration_alarms].into_iter().chain(&self.metrics.drift);
         for ((counter, now), before) in counters.zip(now).zip(before) {
             // Another model begins to count anew.

@@ -39,7 +39,9 @@ pub fn params_description(config: &Config, density: &dyn Density) -> String {
     };
     let of_u = match config.target.support {
         Support::Real => "u having that density",
-        Support::Positive => "u = log(1 + exp(v)), v having that density",
+        Support::Positive => {
+            "u having that density, each of whose parts is that of log(1 + exp(x)) where x has the part's own"
+        }
     };
     let of_baseline = if density.dim() == 1 {
         ", then the baseline's: location m, log scale s, raw lower and upper index, log share v, shift, ratio; the density is \

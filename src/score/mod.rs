@@ -20,6 +20,10 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::record::Event;
 
+/// The lowest log score that goes into a mean, in nats: about the logarithm of the smallest double. A target far beyond all others may
+/// have a density of 0, and one must not blot out the rest.
+pub const LOG_SCORE_FLOOR: f64 = -745.0;
+
 /// What the figures of a score are worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {

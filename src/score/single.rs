@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    density::{Density, Level, Limited, Shortfall, Workspace},
+    density::{Density, Level, Shortfall, Workspace},
     model::normaliser::Normaliser,
     record::Event,
 };
@@ -24,7 +24,6 @@ pub(super) struct SingleFigures {
     quantiles: Vec<Level>,
     shortfalls: Vec<Shortfall>,
     limits: Vec<f64>,
-    limited: Limited,
     /// Of a target that is rounded.
     step: Option<Step>,
     workspace: Workspace,
@@ -38,7 +37,6 @@ impl SingleFigures {
             quantiles: score.quantiles.iter().map(|&p| Level::from_p(p)).collect(),
             shortfalls: score.shortfall.iter().map(|&p| Shortfall::beyond(&Level::from_p(p))).collect(),
             limits: score.limit.clone(),
-            limited: Limited::default(),
             step: config.target.step.map(Step),
             workspace: density.workspace(),
             density,
@@ -86,7 +84,7 @@ impl SingleFigures {
             });
         }
         for &limit in &self.limits {
-            let limited = density.limited(&self.limited, target.normalise(limit), workspace);
+            let limited = density.limited(target.normalise(limit), workspace);
             figures.push(target.restore(limited));
         }
     }

@@ -42,6 +42,18 @@ pub struct Initial {
     pub snapshot: Snapshot,
 }
 
+/// How far the snapshots go that a term may begin from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SavedUntil {
+    /// To where it begins.
+    Here,
+    /// Not so far, and the written order leads on from there: the first commit saves the state, so that a process that crashes again and
+    /// again does not have more to learn again each time.
+    Earlier,
+    /// None of its model and all its partitions: nothing could go on from a first commit that brings no snapshot.
+    Never,
+}
+
 /// How a term begins.
 pub struct Beginning {
     /// The operator, which may have to catch up first.
@@ -52,8 +64,8 @@ pub struct Beginning {
     pub progress: Progress,
     /// About the snapshot that it begins with; `None`: it has a new model.
     pub about: Option<About>,
-    /// There is a snapshot of all that it begins with; else the first commit needs one.
-    pub is_saved: bool,
+    /// How far its snapshots go.
+    pub saved_until: SavedUntil,
     /// The events that wait, whose published scores are to be read again: by partition their places.
     pub waiting: BTreeMap<i32, Vec<Position>>,
     /// How many records are read again before it has caught up, at most.
@@ -348,9 +360,11 @@ fn go_on(
             .iter()
             .map(|problem| format!("the one before is used instead of snapshot {problem}"))
             .collect();
-        // What was taken since is saved with the first commit: a process that crashes again and again must not have more
-        // to learn again each time.
-        let is_saved = added.is_empty() && successor.is_none() && order.num_runs() == 0;
+        let saved_until = match order.num_runs() {
+            _ if !added.is_empty() || successor.is_some() => SavedUntil::Never,
+            0 => SavedUntil::Here,
+            _ => SavedUntil::Earlier,
+        };
         let progress = match successor {
             Some((pending, model)) => {
                 notes.push(format!("{} takes over from here on, in epoch {}", pending, progress.epoch + 1));
@@ -368,7 +382,7 @@ fn go_on(
             progress,
             waiting: waiting(&snapshot.operator),
             about: Some(snapshot.about),
-            is_saved,
+            saved_until,
             changes,
             notes,
         });
@@ -395,7 +409,7 @@ fn go_on(
         read_from: positions.clone(),
         progress: pending.taken_over(progress, &positions),
         about: None,
-        is_saved: false,
+        saved_until: SavedUntil::Never,
         waiting: BTreeMap::new(),
         num_replayed: 0,
         changes: Vec::new(),
@@ -569,7 +583,7 @@ fn fresh(
         read_from: positions,
         progress,
         about,
-        is_saved: false,
+        saved_until: SavedUntil::Never,
         waiting: BTreeMap::new(),
         num_replayed: 0,
         changes: Vec::new(),

@@ -48,6 +48,8 @@ impl Calibration {
         self.size > 0
             && self.settled <= self.members
             && self.members <= self.size
+            && self.members <= self.candidates
+            && (self.members == 0 || self.settled < self.members)
             && self.processes.iter().all(|(_, process)| process.is_valid())
     }
 
@@ -67,24 +69,25 @@ impl Calibration {
         is_member
     }
 
-    /// The target of a member came: of each figure's event the probability that was said, and whether it happened.
-    pub(super) fn settle(&mut self, promised: impl Iterator<Item = (f64, bool)>) {
+    /// The target of a member came, at this stream time (µs since 1970): of each figure's event the probability that was said, and whether
+    /// it happened.
+    pub(super) fn settle(&mut self, promised: impl Iterator<Item = (f64, bool)>, time_us: i64) {
         let share = 1.0 / self.size as f64;
         for ((_, process), (p, has_happened)) in self.processes.iter_mut().zip(promised) {
             process.bet(p, has_happened, share);
         }
-        self.end_member();
+        self.end_member(time_us);
     }
 
     /// The target of a member is not to come any more: its share of the stake stays where it is.
-    pub(super) fn give_up(&mut self) {
-        self.end_member();
+    pub(super) fn give_up(&mut self, time_us: i64) {
+        self.end_member(time_us);
     }
 
-    fn end_member(&mut self) {
+    fn end_member(&mut self, time_us: i64) {
         self.settled += 1;
         if self.settled >= self.members {
-            self.processes.iter_mut().for_each(|(_, process)| process.end_group());
+            self.processes.iter_mut().for_each(|(_, process)| process.end_group(time_us));
             self.size = self.candidates;
             (self.candidates, self.members, self.settled) = (0, 0, 0);
         }
@@ -117,7 +120,7 @@ mod tests {
             under_way.push_back(calibration.admit());
             if under_way.len() > delay && under_way.pop_front() == Some(true) {
                 let happened = Draws::new(7, 0, nth).uniform() < truth;
-                calibration.settle(std::iter::once((0.1, happened)));
+                calibration.settle(std::iter::once((0.1, happened)), nth as i64);
             }
             assert!(calibration.is_valid());
         }
@@ -129,7 +132,7 @@ mod tests {
         let mut calibration = Calibration::new(vec!["figure".to_owned()]);
         for _ in 0..10 {
             assert!(calibration.admit());
-            calibration.settle(std::iter::once((0.5, true)));
+            calibration.settle(std::iter::once((0.5, true)), 0);
         }
         assert!(calibration.e_values().all(|(_, e)| e > 5.0));
     }
@@ -137,7 +140,7 @@ mod tests {
     #[test]
     fn what_is_under_way_at_once_makes_a_group() {
         let mut calibration = Calibration::new(vec!["figure".to_owned()]);
-        let settle = |calibration: &mut Calibration| calibration.settle(std::iter::once((0.5, true)));
+        let settle = |calibration: &mut Calibration| calibration.settle(std::iter::once((0.5, true)), 0);
         assert_eq!([0; 3].map(|_| calibration.admit()), [true, false, false]);
         settle(&mut calibration);
         // Three were under way, so the next stake is divided for three.
@@ -153,9 +156,9 @@ mod tests {
     fn a_group_ends_though_a_target_was_given_up() {
         let mut calibration = Calibration::new(vec!["figure".to_owned()]);
         assert!(calibration.admit());
-        calibration.give_up();
+        calibration.give_up(0);
         assert!(calibration.e_values().all(|(_, e)| e == 1.0) && calibration.admit());
-        calibration.settle(std::iter::once((0.5, true)));
+        calibration.settle(std::iter::once((0.5, true)), 0);
         assert!(calibration.is_valid() && calibration.admit());
     }
 
@@ -173,7 +176,7 @@ mod tests {
         let mut calibration = Calibration::new(vec!["a".to_owned(), "b".to_owned()]);
         for _ in 0..10 {
             calibration.admit();
-            calibration.settle([(0.5, true), (0.5, false)].into_iter());
+            calibration.settle([(0.5, true), (0.5, false)].into_iter(), 0);
         }
         let before: Vec<(String, f64)> = calibration.e_values().map(|(n, e)| (n.to_owned(), e)).collect();
         calibration.keep(&["c".to_owned(), "a".to_owned()]);

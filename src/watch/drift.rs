@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// What is judged is the mean of so many values, …
 const BLOCK: u64 = 256;
-/// … by the mean and the scatter of at least so many such means.
-const NUM_FIRST: u64 = 32;
+/// … by the mean and the scatter of at least so many such means, the first of them after the outliers among them were brought in.
+const NUM_FIRST: usize = 32;
 /// A change of the mean by fewer standard deviations of a block than this is none.
 const TOLERATED: f64 = 0.5;
 /// So many have to add up beyond that.
@@ -33,7 +33,9 @@ pub struct Detector {
     /// Of the block under way.
     values: u64,
     sum: f64,
-    /// Of the blocks since the last change.
+    /// The first means since the last change, as long as there are too few to judge by.
+    first: Vec<f64>,
+    /// Of the blocks since the last change, those first ones not before they are all there.
     blocks: u64,
     mean: f64,
     /// Sum of squared distances from the mean.
@@ -57,18 +59,42 @@ impl Detector {
         }
     }
 
-    fn add_block(&mut self, mut value: f64, sides: Sides, time_us: i64) {
-        if self.blocks >= NUM_FIRST {
-            let deviation = (self.squares / self.blocks as f64).sqrt().max(f64::MIN_POSITIVE);
-            let off = ((value - self.mean) / deviation).clamp(-MOST, MOST);
-            self.above = (self.above + off - TOLERATED).max(0.0);
-            self.below = (self.below - off - TOLERATED).max(0.0);
-            if self.below > THRESHOLD || (sides == Sides::Both && self.above > THRESHOLD) {
-                *self = Self { detections: self.detections + 1, last_us: Some(time_us), ..Self::default() };
-                return;
+    fn add_block(&mut self, value: f64, sides: Sides, time_us: i64) {
+        if self.blocks == 0 {
+            self.first.push(value);
+            if self.first.len() == NUM_FIRST {
+                self.begin();
             }
-            value = self.mean + off * deviation;
+            return;
         }
+        let deviation = (self.squares / self.blocks as f64).sqrt().max(f64::MIN_POSITIVE);
+        let off = ((value - self.mean) / deviation).clamp(-MOST, MOST);
+        self.above = (self.above + off - TOLERATED).max(0.0);
+        self.below = (self.below - off - TOLERATED).max(0.0);
+        if self.below > THRESHOLD || (sides == Sides::Both && self.above > THRESHOLD) {
+            *self = Self { detections: self.detections + 1, last_us: Some(time_us), ..Self::default() };
+            return;
+        }
+        self.count(self.mean + off * deviation);
+    }
+
+    /// Mean and scatter of the first blocks, of which those beyond 6 standard deviations, by the median distance from the median, count as
+    /// far as that: one extreme value must not make the scatter so large that no change is seen.
+    fn begin(&mut self) {
+        let first = std::mem::take(&mut self.first);
+        let median = |values: &mut [f64]| {
+            values.sort_unstable_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let center = median(&mut first.clone());
+        let mut distances: Vec<f64> = first.iter().map(|value| (value - center).abs()).collect();
+        let reach = MOST * 1.4826 * median(&mut distances);
+        for value in first {
+            self.count(value.clamp(center - reach, center + reach));
+        }
+    }
+
+    fn count(&mut self, value: f64) {
         self.blocks += 1;
         let off = value - self.mean;
         self.mean += off / self.blocks as f64;
@@ -88,7 +114,13 @@ impl Detector {
     }
 
     pub(super) fn is_valid(&self) -> bool {
-        [self.sum, self.mean, self.squares, self.above, self.below].iter().all(|value| value.is_finite())
+        let mut numbers =
+            [self.sum, self.mean, self.squares, self.above, self.below].into_iter().chain(self.first.clone());
+        self.values < BLOCK
+            && self.first.len() < NUM_FIRST
+            && (self.blocks == 0 || self.first.is_empty())
+            && self.squares >= 0.0
+            && numbers.all(f64::is_finite)
     }
 }
 
@@ -128,6 +160,20 @@ mod tests {
         let up = |nth| if nth < 20_000 { 0.0 } else { 0.5 };
         assert!(detections(up, Sides::Lower, 60_000).is_empty());
         assert_eq!(detections(up, Sides::Both, 60_000).len(), 1);
+    }
+
+    #[test]
+    fn one_extreme_value_at_the_beginning_hides_no_change() {
+        for extreme in [-745.0, 1e100] {
+            let mut detector = Detector::default();
+            for nth in 0..30_000 {
+                let mean = if nth < 20_000 { 1.0 } else { 0.0 };
+                let value = mean + Draws::new(9, 0, nth).normal();
+                detector.add(if nth == 700 { extreme } else { value }, Sides::Lower, nth as i64);
+                assert!(nth > 20_000 || detector.detections() == 0);
+            }
+            assert!(detector.last_us().is_some_and(|at| at < 22_000), "{extreme}");
+        }
     }
 
     #[test]

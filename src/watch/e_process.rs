@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// An e-value that is reached by chance in at most a thousandth of all streams.
 pub const ALARM: f64 = 1000.0;
-/// After an alarm so many groups go by before the process begins anew: whoever looks now and then has to see it.
-const HELD: u64 = 4_096;
+/// So much stream time goes by after an alarm before the process begins anew, µs: whoever looks now and then has to see it.
+const HELD_US: i64 = 3_600_000_000;
 /// What is bet on: that the odds are so many times those that were said.
 const ODDS: [f64; 8] = [1.0 / 16.0, 0.25, 2.0 / 3.0, 1.5, 4.0, 16.0, 64.0, 256.0];
 
@@ -30,8 +30,8 @@ pub struct EProcess {
     groups: u64,
     /// The highest wealth since then.
     highest: f64,
-    /// Groups since the alarm, where there was one.
-    since_alarm: Option<u64>,
+    /// Stream time of the alarm, where there was one, µs since 1970.
+    alarm_us: Option<i64>,
     /// Alarms so far.
     alarms: u64,
 }
@@ -43,7 +43,7 @@ impl Default for EProcess {
             gains: [0.0; ODDS.len()],
             groups: 0,
             highest: 1.0,
-            since_alarm: None,
+            alarm_us: None,
             alarms: 0,
         }
     }
@@ -67,8 +67,8 @@ impl EProcess {
         }
     }
 
-    /// Ends the group, and begins the next.
-    pub fn end_group(&mut self) {
+    /// Ends the group, at this stream time (µs since 1970), and begins the next.
+    pub fn end_group(&mut self, time_us: i64) {
         let placed = (cash(self.groups) - cash(self.groups + 1)) / ODDS.len() as f64;
         for (wealth, gain) in self.wealth.iter_mut().zip(&mut self.gains) {
             *wealth = (*wealth + placed) * (1.0 + std::mem::take(gain));
@@ -76,14 +76,15 @@ impl EProcess {
         self.groups += 1;
         let wealth = cash(self.groups) + self.wealth.iter().sum::<f64>();
         self.highest = self.highest.max(wealth);
-        match &mut self.since_alarm {
-            Some(since) if *since >= HELD => *self = Self { alarms: self.alarms, ..Self::default() },
-            Some(since) => *since += 1,
+        match self.alarm_us {
+            Some(alarm_us) if time_us.saturating_sub(alarm_us) >= HELD_US => {
+                *self = Self { alarms: self.alarms, ..Self::default() };
+            }
             None if wealth >= ALARM => {
                 self.alarms += 1;
-                self.since_alarm = Some(0);
+                self.alarm_us = Some(time_us);
             }
-            None => {}
+            _ => {}
         }
         // Beyond this it says no more, and would soon be beyond what numbers hold.
         self.wealth.iter_mut().for_each(|wealth| *wealth = wealth.min(1e100));
@@ -119,7 +120,7 @@ mod tests {
         (0..num_events).find(|&nth| {
             let p = truth(nth);
             process.bet(told, Draws::new(seed, 0, nth).uniform() < p, 1.0);
-            process.end_group();
+            process.end_group(nth as i64);
             process.alarms() > 0
         })
     }
@@ -160,7 +161,7 @@ mod tests {
             (0..2_000).any(|group| {
                 let together = Draws::new(seed, 1, group).uniform() < 0.02;
                 (0..SIZE).for_each(|_| process.bet(0.02, together, 1.0 / SIZE as f64));
-                process.end_group();
+                process.end_group(group as i64);
                 process.alarms() > 0
             })
         };
@@ -174,16 +175,18 @@ mod tests {
         let mut until_alarm = 0;
         while process.alarms() == 0 {
             process.bet(0.5, true, 1.0);
-            process.end_group();
+            process.end_group(7);
             until_alarm += 1;
         }
         assert!(until_alarm < 40);
-        for _ in 0..HELD {
+        for time_us in 7..2_000 {
             assert!(process.e_value() >= ALARM && process.is_valid());
             process.bet(0.0, true, 1.0); // said to be impossible
-            process.end_group();
+            process.end_group(time_us);
         }
-        process.end_group();
+        process.end_group(HELD_US + 6);
+        assert!(process.e_value() >= ALARM);
+        process.end_group(HELD_US + 7);
         assert!(process.e_value() == 1.0 && process.alarms() == 1);
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::Config,
     model::saved::Misfit,
-    score::{Realized, Score, Status, columns, exceed::Exceed},
+    score::{LOG_SCORE_FLOOR, Realized, Score, Status, columns, exceed::Exceed},
 };
 use calibration::Calibration;
 use drift::{Detector, Sides};
@@ -32,10 +32,12 @@ enum Figure {
 #[derive(Debug, Clone)]
 pub struct Watch {
     figures: Vec<Figure>,
-    /// Their names in the saved state.
+    /// Their names in the saved state and in `/status`.
     names: Vec<String>,
     grace: u64,
     state: SavedWatch,
+    /// What it had found when it was to count anew.
+    found_before: [u64; 3],
 }
 
 /// All that the next outcome's effect depends on.
@@ -84,7 +86,13 @@ impl Watch {
             }
         }
         for (nth, exceed) in Exceed::all(config).into_iter().enumerate() {
-            names.push(format!("exceed {}", exceed.label()));
+            // With its value: what is bet on one must not be taken for another's of the same name.
+            let (label, value) = (exceed.label(), config.score.exceed[exceed.item].value.to_string());
+            names.push(if label == value {
+                format!("exceed {label}")
+            } else {
+                format!("exceed {label} ({value})")
+            });
             figures.push(Figure::Exceed { nth, exceed });
         }
         let state = SavedWatch {
@@ -93,7 +101,13 @@ impl Watch {
             log_score: Detector::default(),
             pit: Detector::default(),
         };
-        Self { figures, names, grace: GRACE_WARMUPS * config.learn.warmup as u64, state }
+        Self {
+            figures,
+            names,
+            grace: GRACE_WARMUPS * config.learn.warmup as u64,
+            state,
+            found_before: [0; 3],
+        }
     }
 
     /// What the next outcome's effect depends on.
@@ -113,6 +127,25 @@ impl Watch {
         self.state.outcomes = 0;
         self.state.calibration = Calibration::new(self.names.clone());
         (self.state.log_score, self.state.pit) = (Detector::default(), Detector::default());
+        self.count_anew();
+    }
+
+    /// What it has found until now was counted before.
+    pub fn count_anew(&mut self) {
+        self.found_before = self.found_in_all();
+    }
+
+    /// How often an e-value has reached [`e_process::ALARM`], and how many changes were found in each of the [signals](Self::SIGNALS),
+    /// since it was to count anew.
+    #[must_use]
+    pub fn found(&self) -> [u64; 3] {
+        let in_all = self.found_in_all();
+        std::array::from_fn(|nth| in_all[nth].saturating_sub(self.found_before[nth]))
+    }
+
+    fn found_in_all(&self) -> [u64; 3] {
+        let [log_score, pit] = self.drift().map(Detector::detections);
+        [self.state.calibration.alarms(), log_score, pit]
     }
 
     /// A net has scored an event whose target will come: whether its outcome is to be bet on. Every event for which that is said has to
@@ -141,22 +174,22 @@ impl Watch {
                     (p, exceed.is_exceeded(&realized.targets, own_thresholds))
                 }
             });
-            state.calibration.settle(promised);
+            state.calibration.settle(promised, time_us);
         }
         if score.status == Status::Warmup {
             return;
         }
         state.outcomes += 1;
         if state.outcomes > self.grace && !realized.log_score.is_nan() {
-            state.log_score.add(realized.log_score, Sides::Lower, time_us);
+            state.log_score.add(realized.log_score.max(LOG_SCORE_FLOOR), Sides::Lower, time_us);
             let mean_pit = realized.pits.iter().sum::<f64>() / realized.pits.len() as f64;
             state.pit.add(mean_pit, Sides::Both, time_us);
         }
     }
 
-    /// An event that was bet on is gone, and its target with it.
-    pub fn give_up(&mut self) {
-        self.state.calibration.give_up();
+    /// An event that was bet on is gone, and its target with it; stream time in µs since 1970.
+    pub fn give_up(&mut self, time_us: i64) {
+        self.state.calibration.give_up(time_us);
     }
 
     /// The e-value of each figure: of the quantiles in the order of their levels, for every target, then of the thresholds.
@@ -164,15 +197,65 @@ impl Watch {
         self.state.calibration.e_values()
     }
 
-    /// How often an e-value has reached [`e_process::ALARM`].
-    #[must_use]
-    pub fn alarms(&self) -> u64 {
-        self.state.calibration.alarms()
-    }
-
     /// The detectors of a change, in the order of [`Self::SIGNALS`].
     #[must_use]
     pub fn drift(&self) -> [&Detector; 2] {
         [&self.state.log_score, &self.state.pit]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn watch(exceed: &str) -> Watch {
+        const CONFIG: &str = "kafka.brokers = 'b'\nkafka.group = 'g'\ninput.topic = 'i'\noutput.topic = 'o'\n\
+                              features.x = 'number'\ntarget.fields = ['y']\nscore.quantiles = [0.5]\nlearn.warmup = 32";
+        let sets = [format!("score.exceed={exceed}")];
+        Watch::new(&Config::from_parts(CONFIG, "test.toml", &sets, std::iter::empty()).unwrap())
+    }
+
+    /// Sees targets that are always 30, and were never said to be likely.
+    fn surprise(watch: &mut Watch, events: i64) {
+        let realized = Realized { targets: [30.0].into(), log_score: -3.0, pits: [0.9].into() };
+        let score = Score {
+            epoch: 1,
+            updates: 1,
+            status: Status::Ok,
+            figures: [0.1].into(),
+            params: Box::default(),
+            realized: realized.clone(),
+        };
+        for time_us in 0..events {
+            let is_bet_on = watch.admit();
+            watch.see(is_bet_on, &score, &realized, &[], time_us);
+        }
+    }
+
+    #[test]
+    fn what_was_counted_before_is_not_found_again() {
+        let mut watch = watch("[15]");
+        surprise(&mut watch, 200);
+        assert_eq!(watch.found(), [2, 0, 0], "both figures");
+        watch.count_anew();
+        surprise(&mut watch, 200);
+        assert_eq!(watch.found(), [0, 0, 0], "the same alarms");
+        watch.begin_anew();
+        surprise(&mut watch, 200);
+        assert_eq!(watch.found(), [2, 0, 0]);
+    }
+
+    #[test]
+    fn a_threshold_of_another_value_begins_though_its_name_stays() {
+        let mut before = watch("[{ large = 15 }]");
+        surprise(&mut before, 200);
+        for (exceed, goes_on) in [("[{ large = 15 }]", true), ("[{ large = 20 }]", false)] {
+            let mut after = watch(exceed);
+            after.restore(before.saved());
+            let e_values: Vec<bool> = after.e_values().map(|(_, e)| e > 1.0).collect();
+            assert_eq!(e_values, [true, goes_on], "{exceed}");
+        }
     }
 }

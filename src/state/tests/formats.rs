@@ -38,8 +38,8 @@ fn golden() -> Snapshot {
     ];
     operator.model.targets = vec![standardiser(-0.5, 2.0)];
     operator.model.baseline = Some(SavedBaseline {
-        records: 65,
-        first: vec![1.5],
+        records: 2,
+        first: vec![1.5, -0.75],
         unit: standardiser(-0.25, 2.5),
         params: vec![0.5, -0.125, -3.0, -2.0],
         log_odds: -20.5,
