@@ -4,7 +4,10 @@
 use proptest::prelude::*;
 use tailwater::{
     config::FlowKind,
-    density::{Density, Kmn, Learnable, Mdn, Nfn, Role},
+    density::{
+        Density, Kmn, Learnable, Mdn, Nfn, Role,
+        recalibration::{NUM_PARAMS, Recalibration},
+    },
     flow::{At, Grad, Layer, Stack, Transform, tail::MAX_INDEX},
 };
 use tch::{Kind, Tensor};
@@ -123,6 +126,24 @@ fn spline_oracle(raw: &Tensor, x: &Tensor) -> (Tensor, Tensor) {
         log_det += 2.0 * s.log() + slope.log() - 2.0 * below.log();
     }
     (Tensor::stack(&zs, 0), log_det)
+}
+
+/// The calibrated score x of a score, and log dx/dz, as tensors: in the bin that x lies in, ½ bend u² + slope u is what is left of z.
+fn recalibration_oracle(params: &Tensor, z: f64, x: f64) -> (Tensor, Tensor) {
+    let slopes = params.narrow(0, 1, 7).exp();
+    let lengths = (slopes.narrow(0, 0, 6) + slopes.narrow(0, 1, 6)) * 0.5;
+    let ends = Tensor::cat(&[Tensor::from_slice(&[0f64]), lengths.cumsum(0, Kind::Double)], 0);
+    let scores = &ends - ends.get(3) + params.get(0);
+    let knot = (x + 3.0).floor().clamp(0.0, 6.0);
+    let nth = knot as i64;
+    let (left, slope) = (z - scores.get(nth), slopes.get(nth));
+    if !(-3.0..3.0).contains(&x) {
+        return (left / &slope + knot - 3.0, -slope.log());
+    }
+    let bend = slopes.get(nth + 1) - &slope;
+    let square: Tensor = &slope * &slope + &bend * &left * 2.0;
+    let end = square.sqrt();
+    (left * 2.0 / (slope + &end) + knot - 3.0, -end.log())
 }
 
 /// A step towards the w with log w + w = log t.
@@ -344,6 +365,37 @@ fn learned(density: &dyn Learnable, mut grad: Vec<f64>) -> Vec<f64> {
 }
 
 /// Asserts that the probability of an interval, and its gradient, are the oracle's.
+proptest! {
+    #[test]
+    fn recalibration_agrees_with_autograd(
+        params in prop::array::uniform8(-1.4..1.4), z in -9.0..9.0f64, width in 0.01..9.0f64,
+    ) {
+        let map = Recalibration::new(params);
+        let leaf = leaf(&params);
+        let oracle = |z: f64| recalibration_oracle(&leaf, z, map.calibrated(z).0);
+        let ((x, log_slope), (high, _)) = (oracle(z), oracle(z + width));
+        let log_density = &x * &x * -0.5 - 0.5 * std::f64::consts::TAU.ln() + log_slope;
+        // In whichever tail is further out, where differences of probabilities are right.
+        let is_lower = f64::try_from(&x + &high).expect("a number") < 0.0;
+        let (a, b) = if is_lower { (high, x.shallow_clone()) } else { (-&x, -high) };
+        let (a, b) = (a.special_log_ndtr(), b.special_log_ndtr());
+        let log_mass = &a + (-(b - &a).exp()).log1p();
+
+        let mut grad = [0.0; NUM_PARAMS];
+        for (told, expected) in [
+            (map.log_density_grad(z, &mut grad), &log_density),
+            (map.log_mass_grad([z, z + width], &mut grad), &log_mass),
+        ] {
+            prop_assert!(difference(&[told], &numbers(expected)) < TOLERANCE);
+        }
+        let expected = numbers(&Tensor::run_backward(&[&log_mass], &[&leaf], true, false)[0]);
+        prop_assert!(difference(&grad, &expected) < TOLERANCE, "{grad:?} {expected:?}");
+        map.log_density_grad(z, &mut grad);
+        let expected = numbers(&Tensor::run_backward(&[&log_density], &[&leaf], false, false)[0]);
+        prop_assert!(difference(&grad, &expected) < TOLERANCE, "{grad:?} {expected:?}");
+    }
+}
+
 fn assert_mass_agrees(
     density: &dyn Learnable,
     params: &[f32],

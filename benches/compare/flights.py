@@ -9,13 +9,15 @@ then. Peers learn from targets in order of (arrived_at, input order). The peers:
   linear   online quantile and logistic regression by subgradient descent, one update for each known target
   trees    gradient-boosted trees (LightGBM), refitted to all known targets at each REFIT_EVERY-th flight
 
-Figures are arrays of shape (flights, 7): the quantiles at LEVELS in minutes, then P(delay > t) for t in THRESHOLDS.
+A peer's crossed quantiles, and crossed probabilities, are sorted. Figures are arrays of shape (flights, 7): the
+quantiles at LEVELS in minutes, then P(delay > t) for t in THRESHOLDS.
+
+Run it as: flights.py --data data/flights-2013.csv.zst --scores scores.arrow [--out table.md]
 """
 
 import argparse
 import bisect
 import collections
-import sys
 import time
 
 import lightgbm
@@ -34,23 +36,24 @@ PERIODS = {"hour": 24, "dow": 7, "month": 12}
 CATEGORIES = ["carrier", "origin", "dest"]
 
 # Step sizes of the linear model by column of the figures, tuned on the evaluated flights themselves (which favours it).
-# AdaGrad beat a decaying average of squared gradients and averaged weights; the intercepts keep a constant step, as
-# the day's conditions drift faster than AdaGrad's steps let them follow.
+# AdaGrad did at least about as well as a decaying average of squared gradients, and better than averaged weights; a
+# constant step for the intercepts gained up to 4 % more, as it lets them follow the day's conditions.
 WEIGHT_STEPS = np.array([10.0, 6.0, 6.0, 6.0, 0.3, 0.3, 0.3])
 INTERCEPT_STEPS = np.array([0.1, 3.0, 4.0, 10.0, 0.02, 0.05, 0.2])
 
-FIRST_EVALUATED = 20_000
-WINDOW = 5_000
-REFIT_EVERY = 20_000
+FIRST_EVALUATED = 20_000  # the flight of the trees' first fit
+WINDOW = 5_000  # targets
+REFIT_EVERY = 20_000  # flights
 THREADS = 2
 SEED = 2013
-RESAMPLES = 1_000
+RESAMPLES = 1_000  # of the bootstrap
 
 # Tuned by the loss on the 20,000 flights after refits at 40,000, 140,000 and 260,000 (which favours the trees), over
 # 4 to 127 leaves of 100 to 4,000 targets, rates of 0.05 and 0.1, up to 300 rounds, with and without extra_trees,
-# path_smooth and coarser bins. More rounds keep gaining on held-out flights of the past but lose on those ahead: the
-# trees learn the weeks they saw. So few rounds, strong smoothing of categories, half the features for each tree, and
-# no splits by month, which is new after each refit (nor by temperature for the median), do best.
+# path_smooth and coarser bins. More rounds gained on held-out flights of the past (tried at level 0.99) but not on
+# those ahead, so it is drift rather than slow fitting that limits the trees. Few rounds, strong smoothing of categories
+# and half the features for each tree did best, without splits by month, of which the flights ahead bring new values
+# (nor by temperature for the median).
 TREES = {
     "learning_rate": 0.1,
     "num_leaves": 7,
@@ -84,7 +87,7 @@ TREES_BY_FIGURE = [
 
 def read_flights(path):
     """Reads the flights: a dict from column to an array (flights,), categories as codes 0, 1, ..., gaps as NaN."""
-    with pa.input_stream(path, compression="zstd" if path.endswith(".zst") else None) as stream:
+    with pa.input_stream(path) as stream:  # decompresses by the name's ending
         table = pa.csv.read_csv(stream)
     flights = {name: table[name].to_numpy().astype(float) for name in [*NUMBERS, *PERIODS, "arr_delay"]}
     for name in LOG1P:
@@ -105,7 +108,7 @@ def targets_known(departed_at, arrived_at):
     newest = np.maximum.accumulate(order)
     some = known > 0
     if np.any(newest[known[some] - 1] >= np.flatnonzero(some)):
-        raise SystemExit("a flight has an arrival before its departure")
+        raise SystemExit("a target would be known before its own flight is forecast")
     return order, known
 
 
@@ -122,6 +125,7 @@ def rolling(flights, order, known):
                 del ascending[bisect.bisect_left(ascending, recent.popleft())]
         learned = count
         if size := len(ascending):
+            # 1e-9 keeps a product such as 0.999 * 5000 from rounding up to the next rank.
             figures[i, :4] = [ascending[int(rank) - 1] for rank in np.ceil(LEVELS * size - 1e-9)]
             figures[i, 4:] = [1 - bisect.bisect_right(ascending, t) / size for t in THRESHOLDS]
     return figures
@@ -260,8 +264,9 @@ def report(contenders, seconds, flights):
     by_name = {name: losses(figures[last], targets) for name, figures in contenders.items()}
     ratio, interval = behind(by_name["tailwater"], by_name["trees"], flights["departed_at"][last])
     means = np.column_stack([loss.mean(axis=0) for loss in by_name.values()])
-    main = [
-        [metric, *(f"{mean:.5g}" for mean in means[k]), f"{ratio[k]:+.1f}", f"{interval[0, k]:+.1f} to {interval[1, k]:+.1f}"]
+    spans = [f"{low:+.1f} to {high:+.1f}" for low, high in interval.T]
+    rows = [
+        [metric, *(f"{mean:.5g}" for mean in means[k]), f"{ratio[k]:+.1f}", spans[k]]
         for k, metric in enumerate(METRICS)
     ]
     shares = [
@@ -272,7 +277,7 @@ def report(contenders, seconds, flights):
     return "\n\n".join(
         [
             f"Mean losses over the {len(targets)} flights from number {FIRST_EVALUATED} on; less is better.",
-            markdown(["metric", *names, "tailwater behind trees, %", "95 % interval (days resampled)"], main),
+            markdown(["metric", *names, "tailwater behind trees, %", "95 % interval (days resampled)"], rows),
             "Share of targets at or below each quantile.",
             markdown(["level", *names], shares),
             "Seconds taken: " + ", ".join(f"{name} {taken:.0f}" for name, taken in seconds.items()) + ".",

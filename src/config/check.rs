@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
-    Config, FlowKind, Guarantee, ModelKind, ThresholdValue,
+    Calibrate, Config, FlowKind, Guarantee, ModelKind, ThresholdValue,
     error::{Errors, Origin},
     tree::{Node, Table, Value},
 };
@@ -81,6 +81,10 @@ fn targets(config: &Config, check: &mut Checker<'_>) {
         if config.model.kind != ModelKind::Nfn {
             let problem = "is for a single field: use \"nfn\", or run one group for each of target.fields";
             check.report("model.kind", &["target.fields"], problem);
+        }
+        if config.score.calibrate == Calibrate::Online {
+            let problem = "is for a single field: remove it, or run one group for each of target.fields";
+            check.report("score.calibrate", &["target.fields"], problem);
         }
     }
     for (nth, field) in fields.iter().enumerate() {

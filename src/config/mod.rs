@@ -25,8 +25,8 @@ pub use facts::{Change, Difference, Fact};
 pub use reference::reference;
 pub use sections::{Admin, Delivery, Input, Kafka, Learn, Model, Monitor, Output, Score, State, Target};
 pub use types::{
-    Activation, Feature, FeatureKind, FieldPath, FlowKind, Guarantee, InputFormat, MAX_TARGETS, ModelKind,
-    Noise, NotAStart, OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Support, Threshold,
+    Activation, Calibrate, Feature, FeatureKind, FieldPath, FlowKind, Guarantee, InputFormat, MAX_TARGETS,
+    ModelKind, Noise, NotAStart, OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Support, Threshold,
     ThresholdValue, TimeField, TimeUnit, Transform,
 };
 

@@ -12,8 +12,8 @@ use super::{
         Section, TableReader, section,
     },
     types::{
-        Activation, FieldPath, FlowKind, Guarantee, InputFormat, MAX_TARGETS, ModelKind, Noise, OnMismatch,
-        OptimizerKind, OutputFormat, Secret, Start, Support, Threshold, TimeField,
+        Activation, Calibrate, FieldPath, FlowKind, Guarantee, InputFormat, MAX_TARGETS, ModelKind, Noise,
+        OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Support, Threshold, TimeField,
     },
 };
 
@@ -174,16 +174,15 @@ section! {
         /// too heavy for a mean.
         limit: Vec<f64> = Default("[]"),
             kind::list("limits", 0..=256, kind::number("a finite number", f64::is_finite)), Noted;
+        /// With "online" the distribution function of what is published is mapped by a monotone function that follows where the last
+        /// 5,000 or so targets lay in it, so that over them all quantiles and probabilities hold, in the tails too; of one target. Events that
+        /// wait when this is changed get outcomes without figures.
+        calibrate: Calibrate = Default("\"off\""), kind::choice(CALIBRATE, &[]), Noted;
     }
-    later {
-        LaterKey {
-            name: "calibrate",
-            only: Some("\"off\""),
-            doc: "Calibrates the figures online.",
-            instead: "remove it: figures are the model's own",
-        },
-    }
+    later {}
 }
+
+const CALIBRATE: &[(&str, Calibrate)] = &[("off", Calibrate::Off), ("online", Calibrate::Online)];
 
 section! {
     /// Where the scores go.

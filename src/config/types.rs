@@ -309,6 +309,15 @@ impl fmt::Display for ThresholdValue {
     }
 }
 
+/// Whether what is published is calibrated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calibrate {
+    /// It is the model's own.
+    Off,
+    /// Its distribution function is mapped by what is learned of where targets lie in it.
+    Online,
+}
+
 /// The format of the messages with scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {

@@ -6,7 +6,7 @@ use super::{Density, Level, Shortfall, Side, Workspace, limited::between_and_med
 use crate::{math::scalar::log_sum_exp, model::normaliser::FURTHEST};
 
 /// How many parameters the mixture adds to those of its parts.
-const NUM_OWN_PARAMS: usize = 3;
+pub const NUM_OWN_PARAMS: usize = 3;
 
 /// While the baseline's share is below this, a shortfall takes the part of its tail beyond a quantile in its upper half for a generalised
 /// Pareto distribution's, which is right to some 10 % of that part. At a level of 0.999 the part is a ten thousandth of the whole where both

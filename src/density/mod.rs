@@ -4,6 +4,7 @@
 //! target is in the model's normalised units.
 
 mod blend;
+pub mod calibrated;
 mod joint;
 mod kmn;
 mod level;
@@ -12,9 +13,11 @@ mod mdn;
 mod mixture;
 mod nfn;
 mod positive;
+pub mod recalibration;
 mod shortfall;
 
-pub use blend::Blend;
+pub use blend::{Blend, NUM_OWN_PARAMS};
+pub use calibrated::Calibrated;
 pub use joint::Joint;
 pub use kmn::Kmn;
 pub use level::Level;
@@ -27,7 +30,7 @@ pub use shortfall::Shortfall;
 use std::sync::Arc;
 
 use crate::{
-    config::{Config, FlowKind, ModelKind, Support},
+    config::{Calibrate, Config, FlowKind, ModelKind, Support},
     flow,
 };
 pub use flow::Side;
@@ -172,6 +175,8 @@ pub enum Workspace {
     },
     /// Of a mixture with a baseline.
     Blend(Box<blend::Parts>),
+    /// Of one whose distribution function is recalibrated.
+    Calibrated(Box<calibrated::Parts>),
     /// Of a mixture of Gaussians.
     Mixture {
         /// The row.
@@ -193,6 +198,8 @@ pub struct Densities {
     pub baseline: Arc<dyn Learnable>,
     /// The mixture of the two; not of several targets.
     pub blend: Option<Arc<Blend>>,
+    /// The mixture after its calibration, where the config asks for one.
+    pub calibrated: Option<Arc<Calibrated>>,
 }
 
 impl Densities {
@@ -212,15 +219,20 @@ impl Densities {
         });
         let baseline = supported(Arc::new(Nfn::new(&[FlowKind::Tail], 1)));
         let blend = (dim == 1).then(|| Arc::new(Blend::new(net.clone(), baseline.clone())));
-        Self { net, baseline, blend }
+        let calibrated = blend
+            .clone()
+            .filter(|_| config.score.calibrate == Calibrate::Online)
+            .map(|blend| Arc::new(Calibrated::new(blend)));
+        Self { net, baseline, blend, calibrated }
     }
 
     /// What is published.
     #[must_use]
     pub fn published(&self) -> Arc<dyn Density> {
-        match &self.blend {
-            Some(blend) => blend.clone(),
-            None => self.net.clone(),
+        match (&self.calibrated, &self.blend) {
+            (Some(calibrated), _) => calibrated.clone(),
+            (None, Some(blend)) => blend.clone(),
+            (None, None) => self.net.clone(),
         }
     }
 }

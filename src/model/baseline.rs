@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{Support, Target},
-    density::{Blend, Density, Learnable, Workspace},
+    density::{Blend, Density, Learnable, NUM_OWN_PARAMS, Workspace},
     flow::tail::raw_index,
     math::scalar::softplus,
 };
@@ -150,6 +150,12 @@ impl Baseline {
         self.state.unit.normaliser()
     }
 
+    /// How many numbers it writes into a row.
+    #[must_use]
+    pub fn num_written(&self) -> usize {
+        NUM_PARAMS + NUM_OWN_PARAMS
+    }
+
     /// Writes its parameters, its share's logarithm, and its unit in the net's; without a net all is its own.
     pub fn write(&self, net_unit: Option<&Normaliser>, out: &mut [f32]) {
         let (params, own) = out.split_at_mut(NUM_PARAMS);
@@ -180,12 +186,9 @@ impl Baseline {
         self.state.log_odds = 0.0;
     }
 
-    /// Takes note of the target of an event that was given this distribution, center and scale not included: which of the two has told it
-    /// better.
+    /// Takes note of the target of an event that was given this distribution by a net and by it, center and scale not included: which of the
+    /// two has told it better.
     pub fn judge(&mut self, params: &[f32], unit: &Normaliser, y: f64) {
-        if !self.has_net(params) {
-            return;
-        }
         self.blend.load(params, &mut self.blend_ws);
         let half = self.step.map(|step| 0.5 * step / unit.scale);
         let [net, own] = self.blend.log_likelihoods(unit.normalise(y), half, &mut self.blend_ws);

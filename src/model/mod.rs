@@ -9,6 +9,7 @@ use crate::{
 };
 
 pub mod baseline;
+pub mod calibrator;
 pub mod inputs;
 pub mod learner;
 pub mod net;
@@ -23,6 +24,7 @@ pub mod twin;
 pub mod vocabulary;
 
 use baseline::Baseline;
+use calibrator::Calibrator;
 use inputs::{Inputs, Row};
 use learner::{Learner, Step, Taken};
 use net::{Shape, Workspace};
@@ -43,6 +45,8 @@ pub struct Model {
     density: Arc<dyn Learnable>,
     /// Of one target.
     baseline: Option<Baseline>,
+    /// Where the config asks for one.
+    calibrator: Option<Calibrator>,
     num_params: usize,
     shape: Shape,
     inputs: Inputs,
@@ -85,6 +89,10 @@ impl Model {
         Self {
             density,
             num_params: num_params(densities.published().as_ref()),
+            calibrator: densities
+                .calibrated
+                .and_then(|_| densities.blend.clone())
+                .map(|blend| Calibrator::new(blend, config.target.step)),
             baseline: densities.blend.map(|blend| Baseline::new(blend, densities.baseline, &config.target)),
             shape,
             inputs,
@@ -108,6 +116,7 @@ impl Model {
             targets: self.targets.clone(),
             learner: self.learner.saved(),
             baseline: self.baseline.as_ref().map(Baseline::saved),
+            calibrator: self.calibrator.as_ref().map(Calibrator::saved),
             recent: self.recent.iter().map(Labelled::of).collect(),
         }
     }
@@ -137,6 +146,10 @@ impl Model {
                     "it has a baseline where this config has none, or none where it has one",
                 ));
             }
+        }
+        // One that begins, or ends, with the config is no misfit.
+        if let (Some(calibrator), Some(saved)) = (&mut self.calibrator, saved.calibrator) {
+            calibrator.restore(saved)?;
         }
         self.targets = saved.targets;
         if self.steps > 1 {
@@ -192,7 +205,11 @@ impl Model {
             self.shape.forward(self.learner.weights(), &self.row, outputs, &mut self.workspace);
         }
         if let Some(baseline) = &self.baseline {
-            baseline.write(self.targets.first().map(Standardiser::normaliser), rest);
+            let (of_baseline, of_calibrator) = rest.split_at_mut(baseline.num_written());
+            baseline.write(self.targets.first().map(Standardiser::normaliser), of_baseline);
+            if let Some(calibrator) = &self.calibrator {
+                calibrator.write(of_calibrator);
+            }
         }
         let of_targets = self.targets.iter().map(Standardiser::normaliser);
         let of_baseline = baseline.filter(|_| !is_ready).map(Baseline::unit);
@@ -215,7 +232,12 @@ impl Model {
         let y = label(event)[0];
         if let Some((density, &[center, scale])) = params.split_last_chunk() {
             let unit = Normaliser { center: f64::from(center), scale: f64::from(scale) };
-            baseline.judge(density, &unit, y);
+            if baseline.has_net(density) {
+                baseline.judge(density, &unit, y);
+                if let Some(calibrator) = &mut self.calibrator {
+                    calibrator.learn(density, &unit, y);
+                }
+            }
         }
         baseline.learn(y);
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::{baseline::SavedBaseline, standardiser::Standardiser};
+use super::{baseline::SavedBaseline, calibrator::SavedCalibrator, standardiser::Standardiser};
 use crate::record::{Cell, Event, Known, Target};
 
 /// A saved model that is not one of this config's. Trying again can't help.
@@ -31,6 +31,8 @@ pub struct SavedModel {
     pub learner: SavedLearner,
     /// Of one target.
     pub baseline: Option<SavedBaseline>,
+    /// Where the config asks for one.
+    pub calibrator: Option<SavedCalibrator>,
     /// The records learned from last, oldest first; none where each is learned from but once.
     pub recent: Vec<Labelled>,
 }

@@ -493,9 +493,14 @@ proptest! {
         regroup in 1usize..50,
         warmup in prop::sample::select(vec![64, 500]),
         steps in 1usize..4,
+        calibrate in prop::sample::select(vec!["off", "online"]),
     ) {
-        let sets = [format!("learn.warmup={warmup}"), format!("learn.steps={steps}")];
-        let config = config(&["target.wait=70s", &sets[0], &sets[1]]);
+        let sets = [
+            format!("learn.warmup={warmup}"),
+            format!("learn.steps={steps}"),
+            format!("score.calibrate={calibrate:?}"),
+        ];
+        let config = config(&["target.wait=70s", &sets[0], &sets[1], &sets[2]]);
         let records = mixed_stream();
         let crashed_after = (saved_after + crashed_after).min(records.len());
 
@@ -604,6 +609,31 @@ fn an_event_that_waits_and_is_gone_from_the_input_is_given_up_and_the_rest_goes_
     assert!(outcomes.clone().all(|r| r.log_score.is_nan() && r.targets[0].is_finite()));
     assert_eq!(outcomes.count(), 25);
     assert_eq!(scores(&actions).len(), 100);
+}
+
+#[test]
+fn calibration_begins_and_ends_with_the_config_and_the_model_goes_on() {
+    let sets = ["score.calibrate=\"off\"", "score.calibrate=\"online\""];
+    let configs = sets.map(|set| config(&["learn.warmup=64", set]));
+    let events: Vec<Record> = (0..400).map(|i| Record::Event(event(i, Some(30)))).collect();
+    for (before, after) in [(0, 1), (1, 0)] {
+        let mut first = operator(&configs[before], &[0]);
+        let actions = drive(&mut first, &events[..200], 10);
+        let saved = first.saved();
+        let (updates, from) = (first.model().updates(), saved.read_from()[&0].offset as usize);
+        let mut restored =
+            Operator::restore(&configs[after], saved, Positions::new(), &Order::default()).unwrap();
+        restored.set_published(published(&actions));
+        let actions = drive(&mut restored, &events[from..], 10);
+        assert!(restored.model().updates() > updates && scores(&actions).len() == 200);
+        // What waited has figures of another length, and none that could be computed.
+        for action in &actions {
+            let Action::Outcome(outcome) = action else { continue };
+            assert_eq!(outcome.realized.log_score.is_nan(), outcome.event.offset < 200);
+        }
+        let has_map = restored.model().saved().calibrator.map(|saved| saved.records > 0);
+        assert_eq!(has_map, (after == 1).then_some(true));
+    }
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn config(format: InputFormat) -> Config {
             quantiles: vec![0.5],
             shortfall: vec![],
             limit: vec![],
+            calibrate: config::Calibrate::Off,
         },
         monitor: config::Monitor { by: Some(path("carrier")) },
         output: config::Output {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    config::{Config, FlowKind, ModelKind, Support},
+    config::{Calibrate, Config, FlowKind, ModelKind, Support},
     density::Density,
     metrics::MetricsSpec,
     operator::category_features,
@@ -50,11 +50,19 @@ pub fn params_description(config: &Config, density: &dyn Density) -> String {
     } else {
         ""
     };
+    let of_map = match config.score.calibrate {
+        Calibrate::Off => "",
+        Calibrate::Online => {
+            ", then the calibrating map's: z0 and seven log slopes; with F that density's distribution function the published one is \
+             Phi(x(Phi^-1(F(u)))), where x(z) is the inverse of z(x) = z0 + integral of s from 0 to x, s being linear between these slopes \
+             at -3, -2 .. 3 and constant beyond"
+        }
+    };
     let mut description = json!({
         "kind": config.model.kind.name(),
         "density_params": density.num_params(),
         "layout": format!(
-            "{layout}{of_baseline}, then center and scale of each target: y = center + scale * u, {of_u}"
+            "{layout}{of_baseline}{of_map}, then center and scale of each target: y = center + scale * u, {of_u}"
         ),
     });
     if config.model.kind == ModelKind::Nfn {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    model::{baseline::SavedBaseline, saved::SavedFeature},
+    model::{baseline::SavedBaseline, calibrator::SavedCalibrator, saved::SavedFeature},
     operator::{
         order::Order,
         saved::{Counts, WaitingEntry},
@@ -44,6 +44,8 @@ fn golden() -> Snapshot {
         params: vec![0.5, -0.125, -3.0, -2.0],
         log_odds: -20.5,
     });
+    operator.model.calibrator =
+        Some(SavedCalibrator { records: 7, params: [0.25, -0.5, 0.0, 0.125, 0.0, 0.0, 0.5, 1.0] });
     operator.model.recent = vec![Labelled {
         features: vec![Cell::Number(0.5), Cell::Null, Cell::Number(23.0)],
         target: vec![2.5],
@@ -130,7 +132,7 @@ fn the_first_format_is_read_and_written_as_ever() {
     let restored = Operator::restore(&config(&[]), snapshot.operator, Positions::new(), &Order::default());
     assert_eq!(restored.unwrap().epoch(), 2);
     // By which whoever compares two states knows that they are the same.
-    assert_eq!(super::super::snapshot::hash(&golden().operator), "bf090ca136e34b3559329acabe61a6ec");
+    assert_eq!(super::super::snapshot::hash(&golden().operator), "314832134f5de678e9442d9d7db028e5");
 }
 
 #[test]
