@@ -1,7 +1,7 @@
 # Everything is built in the release profile: what is tested is what is shipped, and nothing is compiled twice.
 # scripts/setup.sh tells cargo where libtorch and the build cache are.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash lint docs bench soak statistics published
+.PHONY: help setup demo test crash lint docs bench soak statistics published compare
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ statistics: setup ## streams of known truth through the operator: how far off EV
 SPLITS ?= 5
 published: setup ## two small tables with published figures, learned in many passes over SPLITS (5) splits: some minutes
 	cargo bench --profile release --bench published -- $(SPLITS)
+
+KEYS ?= learn.batch=8 learn.average=0 model.hidden=[8,8]
+compare: setup ## the flights: tailwater, also with KEYS set, against rolling quantiles, an online linear model and boosted trees
+	scripts/compare.sh $(foreach key,$(KEYS),'$(key)')
 
 MINUTES ?= 10
 soak: setup ## MINUTES (10) at full speed, and what memory does meanwhile

@@ -364,7 +364,6 @@ fn learned(density: &dyn Learnable, mut grad: Vec<f64>) -> Vec<f64> {
     grad
 }
 
-/// Asserts that the probability of an interval, and its gradient, are the oracle's.
 proptest! {
     #[test]
     fn recalibration_agrees_with_autograd(
@@ -396,6 +395,7 @@ proptest! {
     }
 }
 
+/// Asserts that the probability of an interval, and its gradient, are the oracle's.
 fn assert_mass_agrees(
     density: &dyn Learnable,
     params: &[f32],

@@ -254,19 +254,21 @@ def markdown(header, rows):
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
-def report(contenders, seconds, flights):
-    """Returns the report in Markdown on contenders, a dict from name to figures (flights, 7); seconds by peer."""
+def report(contenders, ours, seconds, flights):
+    """Returns the report in Markdown on contenders, a dict from name to figures (flights, 7), of which ours are held
+    against the peers; seconds by peer."""
     last = slice(FIRST_EVALUATED, None)
     targets = flights["arr_delay"][last]
     for name, figures in contenders.items():
         if lacking := np.count_nonzero(~np.isfinite(figures[last]).all(axis=1)):
             raise SystemExit(f"{name} lacks figures for {lacking} of the {len(targets)} evaluated flights")
     by_name = {name: losses(figures[last], targets) for name, figures in contenders.items()}
-    ratio, interval = behind(by_name["tailwater"], by_name["trees"], flights["departed_at"][last])
     means = np.column_stack([loss.mean(axis=0) for loss in by_name.values()])
-    spans = [f"{low:+.1f} to {high:+.1f}" for low, high in interval.T]
-    rows = [
-        [metric, *(f"{mean:.5g}" for mean in means[k]), f"{ratio[k]:+.1f}", spans[k]]
+    rows = [[metric, *(f"{mean:.5g}" for mean in means[k])] for k, metric in enumerate(METRICS)]
+    pairs = [(name, peer) for name in ours for peer in ("linear", "trees")]
+    against = [behind(by_name[name], by_name[peer], flights["departed_at"][last]) for name, peer in pairs]
+    gaps = [
+        [metric, *(f"{ratio[k]:+.1f} ({low[k]:+.1f} to {high[k]:+.1f})" for ratio, (low, high) in against)]
         for k, metric in enumerate(METRICS)
     ]
     shares = [
@@ -277,7 +279,9 @@ def report(contenders, seconds, flights):
     return "\n\n".join(
         [
             f"Mean losses over the {len(targets)} flights from number {FIRST_EVALUATED} on; less is better.",
-            markdown(["metric", *names, "tailwater behind trees, %", "95 % interval (days resampled)"], rows),
+            markdown(["metric", *names], rows),
+            "More of the loss than a peer's, in % (95 % intervals, days resampled).",
+            markdown(["metric", *(f"{name} : {peer}" for name, peer in pairs)], gaps),
             "Share of targets at or below each quantile.",
             markdown(["level", *names], shares),
             "Seconds taken: " + ", ".join(f"{name} {taken:.0f}" for name, taken in seconds.items()) + ".",
@@ -288,17 +292,21 @@ def report(contenders, seconds, flights):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", required=True, help="the flights, .csv or .csv.zst")
-    parser.add_argument("--scores", required=True, help="tailwater's scores of them, an Arrow IPC stream")
+    parser.add_argument(
+        "--scores", required=True, action="append", metavar="NAME=FILE", help="tailwater's scores of them, an Arrow IPC stream"
+    )
     parser.add_argument("--out", help="a file for the report as well")
     arguments = parser.parse_args()
     flights = read_flights(arguments.data)
     order, known = targets_known(flights["departed_at"], flights["arrived_at"])
-    contenders, seconds = {"tailwater": read_scores(arguments.scores, len(known))}, {}
+    named = [scores.partition("=") for scores in arguments.scores]
+    contenders = {name: read_scores(path, len(known)) for name, _, path in named}
+    ours, seconds = list(contenders), {}
     for peer in [rolling, linear, trees]:
         started = time.perf_counter()
         contenders[peer.__name__] = peer(flights, order, known)
         seconds[peer.__name__] = time.perf_counter() - started
-    text = report(contenders, seconds, flights)
+    text = report(contenders, ours, seconds, flights)
     print(text)
     if arguments.out:
         with open(arguments.out, "w", encoding="utf-8") as file:

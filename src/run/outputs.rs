@@ -7,20 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::spec;
 use crate::{
     config::{Config, InputFormat, OutputFormat},
-    density::Densities,
     http::Health,
     kafka::publisher::{Commit, Message, Outbox, Publish},
-    model,
     operator::Action,
     record::{self, Reject},
     score::{
         Outcome, Scored,
         arrow::{self, BatchBuilder, EncodeError},
-        columns::Columns,
         json::{self, JsonEncoder},
-        row::{Provenance, Row, RowSchema},
+        row::{Row, RowSchema},
     },
 };
 
@@ -109,28 +107,14 @@ impl<'a> Outputs<'a> {
     /// # Errors
     /// When Arrow refuses the schema.
     pub fn new(config: &Config, outbox: Outbox, health: &'a Health) -> Result<Self, EncodeError> {
-        let columns = Columns::new(config);
-        let hash = config.hash();
-        let density = Densities::new(config).published();
-        let model = super::spec::params_description(config, density.as_ref());
-        let provenance = Provenance {
-            version: env!("CARGO_PKG_VERSION"),
-            group: &config.kafka.group,
-            config: &hash,
-            model: &model,
-        };
-        let carry = record::carry_types(config);
-        let format = config.input.format;
-        let num_params = model::num_params(density.as_ref());
-        let scores = RowSchema::scores(&columns, &carry, format, num_params, &provenance);
-        let outcomes = RowSchema::outcomes(&columns, &carry, format, &provenance);
+        let (scores, outcomes) = spec::schemas(config);
         Ok(Self {
             way: Way { outbox, health, waited: Duration::ZERO },
             scores: Stream::new(config, &config.output.topic, scores),
             outcomes: config.output.outcomes.as_ref().map(|topic| Stream::new(config, topic, outcomes)),
             rejected: config.output.rejected.as_deref().map(Arc::from),
             input_topic: config.input.topic.clone(),
-            input_format: format,
+            input_format: config.input.format,
             // The positions that the term starts from: a quiet partition's, too, is then known to the group.
             uncommitted: true,
             timestamps_ms: Vec::new(),

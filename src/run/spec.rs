@@ -4,10 +4,17 @@ use serde_json::json;
 
 use crate::{
     config::{Calibrate, Config, FlowKind, ModelKind, Support},
-    density::Density,
+    density::{Densities, Density},
     metrics::MetricsSpec,
+    model,
     operator::category_features,
-    score::{columns, exceed::Exceed},
+    record,
+    score::{
+        Outcome, Scored,
+        columns::{self, Columns},
+        exceed::Exceed,
+        row::{Provenance, RowSchema},
+    },
 };
 
 /// The label values that this config's metrics have from the start.
@@ -27,9 +34,29 @@ pub fn metrics(config: &Config) -> MetricsSpec {
     }
 }
 
-/// How to read the column `params`, as JSON: the schema's metadata `tailwater.model`.
+/// The schemas of the scores and of the outcomes.
 #[must_use]
-pub fn params_description(config: &Config, density: &dyn Density) -> String {
+pub fn schemas(config: &Config) -> (RowSchema<Scored>, RowSchema<Outcome>) {
+    let columns = Columns::new(config);
+    let hash = config.hash();
+    let density = Densities::new(config).published();
+    let model = params_description(config, density.as_ref());
+    let provenance = Provenance {
+        version: env!("CARGO_PKG_VERSION"),
+        group: &config.kafka.group,
+        config: &hash,
+        model: &model,
+    };
+    let (carry, format) = (record::carry_types(config), config.input.format);
+    let num_params = model::num_params(density.as_ref());
+    (
+        RowSchema::scores(&columns, &carry, format, num_params, &provenance),
+        RowSchema::outcomes(&columns, &carry, format, &provenance),
+    )
+}
+
+/// How to read the column `params`, as JSON: the schema's metadata `tailwater.model`.
+fn params_description(config: &Config, density: &dyn Density) -> String {
     let layout = match config.model.kind {
         ModelKind::Nfn => "the flows' raw parameters from the base to the data",
         ModelKind::Mdn => "ten logits, ten means, ten raw scales; scale = 0.001 + log(1 + exp(raw))",

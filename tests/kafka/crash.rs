@@ -24,13 +24,14 @@ use crate::{
 };
 
 /// Short, so that a crash is noticed soon and much happens between two.
-const SETS: [&str; 6] = [
+const SETS: [&str; 7] = [
     r#"kafka.properties={"session.timeout.ms"="1000","heartbeat.interval.ms"="200"}"#,
     "state.interval=700ms",
     "delivery.commit=60ms",
     "delivery.timeout=3s",
     "learn.warmup=512",
     "learn.steps=2", // so that a step is on records that were learned from before
+    r#"score.calibrate="online""#,
 ];
 
 /// How a life of the process ends.
