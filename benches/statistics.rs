@@ -23,7 +23,7 @@ mod streams;
 #[path = "../tests/statistics/suite.rs"]
 mod suite;
 
-use streams::{BREAK, RAMP, STREAMS};
+use streams::{BREAK, RAMP, STREAMS, Stream, TURN};
 use suite::{CONTENDERS, run};
 
 /// What the command line asks for.
@@ -69,6 +69,11 @@ fn main() {
     if wanted.streams == ["hostile"] {
         return hostile(&wanted);
     }
+    if wanted.streams == [TURN.name] {
+        const MILLION: usize = 1_000_000;
+        let edges: Vec<usize> = (0..=10).map(|nth| (nth * MILLION).max(2_048)).collect();
+        return change(&wanted, TURN, 0, &edges);
+    }
     streams(&wanted);
     changes(&wanted);
     if wanted.has_stream("flights") {
@@ -79,24 +84,25 @@ fn main() {
 fn changes(wanted: &Wanted) {
     const AFTER_BREAK: [usize; 6] = [0, 500, 1_000, 2_000, 4_000, 8_000];
     const OF_RAMP: [usize; 7] = [2_048, 5_000, 10_000, 50_000, 200_000, 500_000, 1_000_000];
-    for (stream, from, edges) in [(BREAK, 50_000, &AFTER_BREAK[..]), (RAMP, 0, &OF_RAMP[..])]
-        .into_iter()
-        .filter(|(s, ..)| wanted.has_stream(s.name))
-    {
-        let windows: Vec<_> = edges.windows(2).map(|edges| from + edges[0]..from + edges[1]).collect();
-        print!(
-            "\n{}: nats behind the truth from event {from} on, between\n{:<8} {:>4}",
-            stream.name, "model", "seed"
-        );
-        edges.windows(2).for_each(|edges| print!(" {:>17}", format!("{}–{}", edges[0], edges[1])));
-        println!();
-        for (name, seed, keys) in wanted.runs() {
-            print!("{name:<8} {seed:>4}");
-            changes::regrets(stream, seed, &keys, &windows)
-                .iter()
-                .for_each(|regret| print!(" {regret:>17.4}"));
-            println!();
+    for (stream, from, edges) in [(BREAK, 50_000, &AFTER_BREAK[..]), (RAMP, 0, &OF_RAMP[..])] {
+        if wanted.has_stream(stream.name) {
+            change(wanted, stream, from, edges);
         }
+    }
+}
+
+fn change(wanted: &Wanted, stream: Stream, from: usize, edges: &[usize]) {
+    let windows: Vec<_> = edges.windows(2).map(|edges| from + edges[0]..from + edges[1]).collect();
+    print!(
+        "\n{}: nats behind the truth from event {from} on, between\n{:<8} {:>4}",
+        stream.name, "model", "seed"
+    );
+    edges.windows(2).for_each(|edges| print!(" {:>17}", format!("{}–{}", edges[0], edges[1])));
+    println!();
+    for (name, seed, keys) in wanted.runs() {
+        print!("{name:<8} {seed:>4}");
+        changes::regrets(stream, seed, &keys, &windows).iter().for_each(|regret| print!(" {regret:>17.4}"));
+        println!();
     }
 }
 

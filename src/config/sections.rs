@@ -174,9 +174,9 @@ section! {
         /// too heavy for a mean.
         limit: Vec<f64> = Default("[]"),
             kind::list("limits", 0..=256, kind::number("a finite number", f64::is_finite)), Noted;
-        /// With "online" the distribution function of what is published is mapped by a monotone function that follows where the last
-        /// 5,000 or so targets lay in it, so that over them all quantiles and probabilities hold, in the tails too; of one target. Events that
-        /// wait when this is changed get outcomes without figures.
+        /// With "online" the net's distribution function is mapped by a monotone function that follows where the last 5,000 or so targets lay
+        /// in it, so that over them all quantiles and probabilities hold, in the tails too; of one target. Events that wait when this is
+        /// changed get outcomes without figures, and what was learned of the map goes when it is off.
         calibrate: Calibrate = Default("\"off\""), kind::choice(CALIBRATE, &[]), Noted;
     }
     later {}

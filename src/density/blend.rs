@@ -84,6 +84,12 @@ impl Blend {
         self.log_share(params) < 0.0
     }
 
+    /// Whether the net has the larger share in a row.
+    #[must_use]
+    pub fn is_mostly_net(&self, params: &[f32]) -> bool {
+        self.log_share(params) < -LN_2
+    }
+
     /// The net's log density at `y`, and the baseline's, in nats; with `half`, the log probabilities of the interval around it.
     pub fn log_likelihoods(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> [f64; 2] {
         let parts = parts(ws);

@@ -10,6 +10,8 @@ use crate::math::normal;
 
 /// No score is further from 0 than this, so that its square is a number.
 const FURTHEST: f64 = 1e100;
+/// Intervals of scores narrower than this have their probability from that of the other density.
+const NARROW: f64 = 1e-5;
 
 /// Y with P(Y ≤ y) = Φ(x(z(y))), d = 1, where z(y) = Φ⁻¹(F(y)) is the normal score of another density's distribution function and x(z) a
 /// [`Recalibration`]: one distribution, of which all figures are. Parameters: the other density's, then the map's.
@@ -83,8 +85,7 @@ impl Density for Calibrated {
             return log_density;
         }
         let z = normal_score(self.inner.as_ref(), y[0], &mut parts.inner).clamp(-FURTHEST, FURTHEST);
-        let (x, log_slope) = parts.map.calibrated(z);
-        log_density + 0.5 * (z - x) * (z + x) + log_slope
+        log_density + parts.map.log_ratio(z)
     }
 
     fn log_cdf(&self, y: f64, ws: &mut Workspace) -> f64 {
@@ -97,8 +98,13 @@ impl Density for Calibrated {
 
     fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64 {
         let parts = parts(ws);
-        let [low, high] = [low, high].map(|y| self.calibrated_score(y, parts));
-        normal::log_interval(low, high)
+        let [from, to] = [low, high].map(|y| normal_score(self.inner.as_ref(), y, &mut parts.inner));
+        if to - from < NARROW {
+            // Scores so near to each other have lost the digits of their difference.
+            let z = 0.5 * (from + to).clamp(-2.0 * FURTHEST, 2.0 * FURTHEST);
+            return self.inner.log_mass(low, high, &mut parts.inner) + parts.map.log_ratio(z);
+        }
+        normal::log_interval(parts.map.calibrated(from).0, parts.map.calibrated(to).0)
     }
 
     fn tail_index(&self, axis: usize, side: Side, ws: &Workspace) -> f64 {

@@ -198,7 +198,7 @@ pub struct Densities {
     pub baseline: Arc<dyn Learnable>,
     /// The mixture of the two; not of several targets.
     pub blend: Option<Arc<Blend>>,
-    /// The mixture after its calibration, where the config asks for one.
+    /// The net's after its calibration, where the config asks for one: then it is this that is mixed.
     pub calibrated: Option<Arc<Calibrated>>,
 }
 
@@ -218,21 +218,22 @@ impl Densities {
             ModelKind::Kmn => Arc::new(Kmn),
         });
         let baseline = supported(Arc::new(Nfn::new(&[FlowKind::Tail], 1)));
-        let blend = (dim == 1).then(|| Arc::new(Blend::new(net.clone(), baseline.clone())));
-        let calibrated = blend
-            .clone()
-            .filter(|_| config.score.calibrate == Calibrate::Online)
-            .map(|blend| Arc::new(Calibrated::new(blend)));
+        let is_calibrated = config.score.calibrate == Calibrate::Online;
+        let calibrated = is_calibrated.then(|| Arc::new(Calibrated::new(net.clone())));
+        let of_net: Arc<dyn Density> = match &calibrated {
+            Some(calibrated) => calibrated.clone(),
+            None => net.clone(),
+        };
+        let blend = (dim == 1).then(|| Arc::new(Blend::new(of_net, baseline.clone())));
         Self { net, baseline, blend, calibrated }
     }
 
     /// What is published.
     #[must_use]
     pub fn published(&self) -> Arc<dyn Density> {
-        match (&self.calibrated, &self.blend) {
-            (Some(calibrated), _) => calibrated.clone(),
-            (None, Some(blend)) => blend.clone(),
-            (None, None) => self.net.clone(),
+        match &self.blend {
+            Some(blend) => blend.clone(),
+            None => self.net.clone(),
         }
     }
 }

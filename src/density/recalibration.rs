@@ -9,6 +9,8 @@ const NUM_KNOTS: usize = 7;
 const FIRST: f64 = -3.0;
 /// Which of them is 0.
 const MIDDLE: usize = 3;
+/// The logarithm of a slope is within this.
+const MOST_LOG_SLOPE: f64 = 2.0;
 /// How many parameters a map has: the score at 0, and the logarithm of the slope at each knot.
 pub const NUM_PARAMS: usize = 1 + NUM_KNOTS;
 
@@ -36,7 +38,7 @@ impl Recalibration {
     #[must_use]
     pub fn new(params: [f64; NUM_PARAMS]) -> Self {
         let [at_zero, log_slopes @ ..] = params;
-        let slopes = log_slopes.map(f64::exp);
+        let slopes = log_slopes.map(|log_slope| log_slope.clamp(-MOST_LOG_SLOPE, MOST_LOG_SLOPE).exp());
         let mut scores = [at_zero; NUM_KNOTS];
         for nth in MIDDLE + 1..NUM_KNOTS {
             scores[nth] = scores[nth - 1] + 0.5 * (slopes[nth - 1] + slopes[nth]);
@@ -69,6 +71,13 @@ impl Recalibration {
     pub fn calibrated(&self, z: f64) -> (f64, f64) {
         let Place { x, slope, .. } = self.place(z);
         (x, -slope.ln())
+    }
+
+    /// By how much a density at a score changes: log of φ(x) dx/dz over φ(z).
+    #[must_use]
+    pub fn log_ratio(&self, z: f64) -> f64 {
+        let (x, log_slope) = self.calibrated(z);
+        0.5 * (z - x) * (z + x) + log_slope
     }
 
     fn place(&self, z: f64) -> Place {

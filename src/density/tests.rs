@@ -54,10 +54,7 @@ impl Family {
     }
 
     fn has_blend(&self) -> bool {
-        match self {
-            Self::Calibrated(inner) => inner.has_blend(),
-            _ => matches!(self, Self::Blend(..)),
-        }
+        matches!(self, Self::Blend(..))
     }
 
     fn baseline(&self) -> Self {
@@ -93,7 +90,7 @@ impl Family {
 
     fn whole(&self) -> Arc<dyn Density> {
         match self {
-            Self::Blend(inner, _) => Arc::new(Blend::new(inner.build(), inner.baseline().build())),
+            Self::Blend(inner, _) => Arc::new(Blend::new(inner.whole(), inner.baseline().build())),
             Self::Calibrated(inner) => Arc::new(Calibrated::new(inner.whole())),
             _ => self.build(),
         }
@@ -103,6 +100,7 @@ impl Family {
     fn tame(&self, params: &mut [f32]) {
         match self {
             Self::Blend(inner, log_share) => {
+                inner.tame(&mut params[..inner.whole().num_params()]);
                 let [.., share, shift, ratio] = params else { unreachable!("a blend's row") };
                 *share = *log_share;
                 // A positive one has no shift.
@@ -112,7 +110,7 @@ impl Family {
             Self::Calibrated(inner) => {
                 let (inner_params, map) = params.split_at_mut(params.len() - recalibration::NUM_PARAMS);
                 inner.tame(inner_params);
-                map.iter_mut().for_each(|param| *param *= 0.1);
+                map.iter_mut().for_each(|param| *param *= 0.2);
             }
             _ => {}
         }
@@ -139,11 +137,10 @@ fn usual_families() -> impl Strategy<Value = Family> {
 fn families() -> impl Strategy<Value = Family> {
     let mixed = [FlowKind::Affine, FlowKind::Radial, FlowKind::Planar, FlowKind::Affine, FlowKind::Radial];
     let log_share = prop_oneof![Just(0.0f32), Just(-1e-9), Just(-0.7), Just(-5.0), Just(-20.0)];
-    let blends = (usual_families(), log_share)
-        .prop_map(|(inner, share)| Family::Blend(Box::new(inner), share))
-        .boxed();
-    let calibrated = blends.clone().prop_map(|inner| Family::Calibrated(Box::new(inner)));
-    prop_oneof![8 => usual_families(), 1 => Just(Family::Flows(mixed.to_vec())), 4 => blends, 3 => calibrated]
+    let calibrated = usual_families().prop_map(|inner| Family::Calibrated(Box::new(inner))).boxed();
+    let blends = (prop_oneof![2 => usual_families(), 1 => calibrated.clone()], log_share)
+        .prop_map(|(inner, share)| Family::Blend(Box::new(inner), share));
+    prop_oneof![8 => usual_families(), 1 => Just(Family::Flows(mixed.to_vec())), 6 => blends, 2 => calibrated]
 }
 
 fn params(bound: f32) -> impl Strategy<Value = Vec<f32>> {

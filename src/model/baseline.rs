@@ -181,6 +181,12 @@ impl Baseline {
         self.blend.has_net(params)
     }
 
+    /// Whether the net has the larger share in a row.
+    #[must_use]
+    pub fn is_mostly_net(&self, params: &[f32]) -> bool {
+        self.blend.is_mostly_net(params)
+    }
+
     /// Begins to share with a net.
     pub fn begin_to_share(&mut self) {
         self.state.log_odds = 0.0;

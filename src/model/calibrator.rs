@@ -1,4 +1,4 @@
-//! Learns the map that calibrates what is published, from where the targets lie in the distributions that their events were given.
+//! Learns the map that calibrates a net's distributions, from where the targets lie in those that their events were given.
 //!
 //! Each target moves the map's parameters by a natural-gradient step (Amari 1998) up the log likelihood of its normal score: the gradient times
 //! the inverse of the Fisher information at the identity. So a map that is right scatters about that by ½ rate · information⁻¹, which costs
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{normaliser::Normaliser, saved::Misfit};
 use crate::{
     density::{
-        Blend, Density, Workspace,
+        Density, Workspace,
         calibrated::normal_score,
         recalibration::{NUM_PARAMS, Recalibration},
     },
@@ -44,7 +44,7 @@ static PRECONDITIONER: LazyLock<Square> = LazyLock::new(|| inverse(information()
 
 /// The map under learning.
 pub struct Calibrator {
-    blend: Arc<Blend>,
+    net: Arc<dyn Density>,
     step: Option<f64>,
     state: SavedCalibrator,
     ws: Workspace,
@@ -73,8 +73,8 @@ fn bounds() -> [f64; NUM_PARAMS] {
 impl Calibrator {
     /// One that has seen nothing: the identity. `step` is what targets are rounded to.
     #[must_use]
-    pub fn new(blend: Arc<Blend>, step: Option<f64>) -> Self {
-        Self { ws: blend.workspace(), blend, step, state: SavedCalibrator::default() }
+    pub fn new(net: Arc<dyn Density>, step: Option<f64>) -> Self {
+        Self { ws: net.workspace(), net, step, state: SavedCalibrator::default() }
     }
 
     /// What its next map depends on.
@@ -98,12 +98,11 @@ impl Calibrator {
         out.iter_mut().zip(self.state.params).for_each(|(out, param)| *out = param as f32);
     }
 
-    /// Learns from the target of an event that was given this distribution by the net and the baseline.
+    /// Learns from the target of an event that was given a row which begins with these parameters of the net's.
     pub fn learn(&mut self, params: &[f32], unit: &Normaliser, y: f64) {
-        self.blend.load(params, &mut self.ws);
+        self.net.load(&params[..self.net.num_params()], &mut self.ws);
         let y = unit.normalise(y);
-        let mut score =
-            |y: f64| normal_score(self.blend.as_ref(), y, &mut self.ws).clamp(-FURTHEST, FURTHEST);
+        let mut score = |y: f64| normal_score(self.net.as_ref(), y, &mut self.ws).clamp(-FURTHEST, FURTHEST);
         let map = Recalibration::new(self.state.params);
         let mut gradient = [0.0; NUM_PARAMS];
         match self.step.map(|step| 0.5 * step / unit.scale) {
@@ -192,20 +191,18 @@ mod tests {
     const LEVELS: [f64; 6] = [0.001, 0.01, 0.5, 0.9, 0.99, 0.999];
     const NUM_TARGETS: usize = 60_000;
 
-    /// The blend of a standard normal with next to nothing of a baseline, and its row.
-    fn standard_normal() -> (Arc<Blend>, Vec<f32>) {
-        let nfn = |flow| Arc::new(Nfn::new(&[flow], 1));
-        let blend = Arc::new(Blend::new(nfn(FlowKind::Affine), nfn(FlowKind::Tail)));
-        (blend, vec![0.0, 0.0, 0.0, 0.0, -2.0, -2.0, -20.0, 0.0, 1.0])
+    /// The standard normal, and its row.
+    fn standard_normal() -> (Arc<dyn Density>, Vec<f32>) {
+        (Arc::new(Nfn::new(&[FlowKind::Affine], 1)), vec![0.0, 0.0])
     }
 
     /// Shares of the last half of these targets at or below each level's quantile as it was when they came, and the map that was
     /// learned.
     fn learn(target: impl Fn(&mut Draws) -> f64, step: Option<f64>) -> ([f64; 6], SavedCalibrator) {
-        let (blend, params) = standard_normal();
-        let calibrated = Calibrated::new(blend.clone());
+        let (normal, params) = standard_normal();
+        let calibrated = Calibrated::new(normal.clone());
         let mut ws = calibrated.workspace();
-        let mut calibrator = Calibrator::new(blend, step);
+        let mut calibrator = Calibrator::new(normal, step);
         let mut row = [params.clone(), vec![0.0; NUM_PARAMS]].concat();
         let mut below = [0.0; 6];
         for nth in 0..NUM_TARGETS {
@@ -268,8 +265,8 @@ mod tests {
     fn it_stays_within_bounds_whatever_comes() {
         let extremes = [f64::MAX, f64::MIN, 0.0, 1e-300];
         for step in [None, Some(1e-9), Some(1e9)] {
-            let (blend, params) = standard_normal();
-            let mut calibrator = Calibrator::new(blend, step);
+            let (normal, params) = standard_normal();
+            let mut calibrator = Calibrator::new(normal, step);
             for nth in 0..20_000 {
                 // By turns, and the same for long.
                 let y = extremes[(nth % 2 + nth / 5_000) % 4];

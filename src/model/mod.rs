@@ -91,8 +91,7 @@ impl Model {
             num_params: num_params(densities.published().as_ref()),
             calibrator: densities
                 .calibrated
-                .and_then(|_| densities.blend.clone())
-                .map(|blend| Calibrator::new(blend, config.target.step)),
+                .map(|_| Calibrator::new(densities.net.clone(), config.target.step)),
             baseline: densities.blend.map(|blend| Baseline::new(blend, densities.baseline, &config.target)),
             shape,
             inputs,
@@ -205,7 +204,7 @@ impl Model {
             self.shape.forward(self.learner.weights(), &self.row, outputs, &mut self.workspace);
         }
         if let Some(baseline) = &self.baseline {
-            let (of_baseline, of_calibrator) = rest.split_at_mut(baseline.num_written());
+            let (of_calibrator, of_baseline) = rest.split_at_mut(rest.len() - baseline.num_written());
             baseline.write(self.targets.first().map(Standardiser::normaliser), of_baseline);
             if let Some(calibrator) = &self.calibrator {
                 calibrator.write(of_calibrator);
@@ -234,7 +233,10 @@ impl Model {
             let unit = Normaliser { center: f64::from(center), scale: f64::from(scale) };
             if baseline.has_net(density) {
                 baseline.judge(density, &unit, y);
-                if let Some(calibrator) = &mut self.calibrator {
+                // A net that is not believed, as after a break, is to be learned anew, not to be calibrated.
+                if let Some(calibrator) = &mut self.calibrator
+                    && baseline.is_mostly_net(density)
+                {
                     calibrator.learn(density, &unit, y);
                 }
             }

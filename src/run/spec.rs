@@ -80,7 +80,7 @@ fn params_description(config: &Config, density: &dyn Density) -> String {
     let of_map = match config.score.calibrate {
         Calibrate::Off => "",
         Calibrate::Online => {
-            ", then the calibrating map's: z0 and seven log slopes; with F that density's distribution function the published one is \
+            ", then the calibrating map's: z0 and seven log slopes; F being those raw parameters' distribution function, the net's is \
              Phi(x(Phi^-1(F(u)))), where x(z) is the inverse of z(x) = z0 + integral of s from 0 to x, s being linear between these slopes \
              at -3, -2 .. 3 and constant beyond"
         }
@@ -89,7 +89,7 @@ fn params_description(config: &Config, density: &dyn Density) -> String {
         "kind": config.model.kind.name(),
         "density_params": density.num_params(),
         "layout": format!(
-            "{layout}{of_baseline}{of_map}, then center and scale of each target: y = center + scale * u, {of_u}"
+            "{layout}{of_map}{of_baseline}, then center and scale of each target: y = center + scale * u, {of_u}"
         ),
     });
     if config.model.kind == ModelKind::Nfn {

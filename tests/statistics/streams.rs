@@ -48,6 +48,10 @@ pub enum Change {
         factor: f64,
         over: usize,
     },
+    /// The features that location and scale are functions of turn into each other, once around in so many events.
+    Turn {
+        period: usize,
+    },
 }
 
 /// How much the scale differs between events.
@@ -77,6 +81,9 @@ pub const RAMP: Stream = Stream {
     ..usual("", Noise::StudentT(5))
 };
 
+pub const TURN: Stream =
+    Stream { name: "turn", change: Change::Turn { period: 500_000 }, ..usual("", Noise::StudentT(5)) };
+
 pub const STREAMS: [Stream; 10] = [
     usual("student-t 2", Noise::StudentT(2)),
     STUDENT_3,
@@ -104,6 +111,13 @@ impl Stream {
 
     /// The distribution of the target of the stream's nth event, which has these features.
     pub fn given(&self, nth: usize, x: [f64; NUM_FEATURES]) -> Truth {
+        let x = match self.change {
+            Change::Turn { period } => {
+                let (sin, cos) = (std::f64::consts::TAU * nth as f64 / period as f64).sin_cos();
+                [cos * x[0] - sin * x[1], sin * x[0] + cos * x[1]]
+            }
+            _ => x,
+        };
         let location = if self.is_positive() { 0.0 } else { x[0] + 0.5 * (2.0 * x[1]).sin() };
         let log_scale = match self.spread {
             Spread::Usual => 0.3 * x[0] - 0.2 * x[1] * x[1],
