@@ -110,11 +110,7 @@ fn write_section(text: &mut String, section: &SectionInfo) {
         line(&row([&format!("`{}`", key.name), &default, &key.what, &key.change.to_string(), &key.doc]));
     }
     for later in section.later {
-        let value = match later.only {
-            Some(toml) => format!("only `{toml}` yet"),
-            None => "not yet".to_owned(),
-        };
-        line(&row([&format!("`{}`", later.name), "", &value, "", later.doc]));
+        line(&row([&format!("`{}`", later.name), "", "not yet", "", later.doc]));
     }
 }
 

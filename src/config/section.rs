@@ -48,8 +48,6 @@ pub(super) struct Key {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LaterKey {
     pub name: &'static str,
-    /// The one value that changes nothing and is taken, in TOML.
-    pub only: Option<&'static str>,
     /// What it will do.
     pub doc: &'static str,
     /// What to do now.
@@ -232,11 +230,8 @@ impl<'r, 'a> TableReader<'r, 'a> {
     pub fn refuse(&mut self, later: &LaterKey) {
         self.known.push(later.name);
         let Some(node) = self.table.get(later.name) else { return };
-        let harmless = later.only.and_then(|toml| Node::parse(toml, &Origin::Unset));
-        if harmless.is_none_or(|harmless| harmless.shown() != node.shown()) {
-            let problem = format!("not supported in this version: {}", later.instead);
-            self.reading.errors.push(&node.origin, &self.key_of(later.name), Some(node.shown()), problem);
-        }
+        let problem = format!("not supported in this version: {}", later.instead);
+        self.reading.errors.push(&node.origin, &self.key_of(later.name), Some(node.shown()), problem);
     }
 
     /// Reports the keys that nobody took. `elsewhere` finds the section that a misplaced key belongs to.

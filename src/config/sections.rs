@@ -74,7 +74,6 @@ section! {
     later {
         LaterKey {
             name: "topic",
-            only: None,
             doc: "Targets on their own topic, joined by key.",
             instead: "remove it and send the target in the event's record, with target.time for when it becomes known",
         },

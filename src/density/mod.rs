@@ -196,10 +196,8 @@ pub struct Densities {
     pub net: Arc<dyn Learnable>,
     /// What one target's distribution is without features.
     pub baseline: Arc<dyn Learnable>,
-    /// The mixture of the two; not of several targets.
+    /// The mixture of the two, the net's calibrated where the config says so; not of several targets.
     pub blend: Option<Arc<Blend>>,
-    /// The net's after its calibration, where the config asks for one: then it is this that is mixed.
-    pub calibrated: Option<Arc<Calibrated>>,
 }
 
 impl Densities {
@@ -218,14 +216,12 @@ impl Densities {
             ModelKind::Kmn => Arc::new(Kmn),
         });
         let baseline = supported(Arc::new(Nfn::new(&[FlowKind::Tail], 1)));
-        let is_calibrated = config.score.calibrate == Calibrate::Online;
-        let calibrated = is_calibrated.then(|| Arc::new(Calibrated::new(net.clone())));
-        let of_net: Arc<dyn Density> = match &calibrated {
-            Some(calibrated) => calibrated.clone(),
-            None => net.clone(),
+        let of_net = || match config.score.calibrate {
+            Calibrate::Off => net.clone() as Arc<dyn Density>,
+            Calibrate::Online => Arc::new(Calibrated::new(net.clone())),
         };
-        let blend = (dim == 1).then(|| Arc::new(Blend::new(of_net, baseline.clone())));
-        Self { net, baseline, blend, calibrated }
+        let blend = (dim == 1).then(|| Arc::new(Blend::new(of_net(), baseline.clone())));
+        Self { net, baseline, blend }
     }
 
     /// What is published.

@@ -9,7 +9,7 @@ const NUM_KNOTS: usize = 7;
 const FIRST: f64 = -3.0;
 /// Which of them is 0.
 const MIDDLE: usize = 3;
-/// The logarithm of a slope is within this.
+/// The logarithm of a slope is within this, so that no row, wherever it comes from, has a slope that is 0 or infinite.
 const MOST_LOG_SLOPE: f64 = 2.0;
 /// How many parameters a map has: the score at 0, and the logarithm of the slope at each knot.
 pub const NUM_PARAMS: usize = 1 + NUM_KNOTS;

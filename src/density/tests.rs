@@ -53,7 +53,7 @@ impl Family {
         }
     }
 
-    fn has_blend(&self) -> bool {
+    fn is_blend(&self) -> bool {
         matches!(self, Self::Blend(..))
     }
 
@@ -245,7 +245,7 @@ proptest! {
         for p in [0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.999_999] {
             let y = density.quantile(&Level::from_p(p), &mut ws);
             // Where softplus is rounded up to the least number, a blend's parts say nothing of each other.
-            prop_assume!(!family.has_blend() || y.abs() > 1e-300);
+            prop_assume!(!family.is_blend() || y.abs() > 1e-300);
             prop_assert!(y >= last, "{y} at {p} after {last}");
             last = y;
         }
@@ -257,7 +257,7 @@ proptest! {
         let (density, mut ws) = family.load(&params);
         let low = density.quantile(&Level::from_p(0.01), &mut ws);
         let high = density.quantile(&Level::from_p(0.99), &mut ws);
-        let is_blend = family.has_blend();
+        let is_blend = family.is_blend();
         let mut last = density.log_sf(high, &mut ws);
         for distance in [3.0, 10.0, 1e3, 1e6] {
             let y = high + distance * (high - low);

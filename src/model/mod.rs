@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use crate::{
-    config::{Config, Support},
+    config::{Calibrate, Config, Support},
     density::{Densities, Density, Learnable},
     record::Event,
 };
@@ -89,9 +89,8 @@ impl Model {
         Self {
             density,
             num_params: num_params(densities.published().as_ref()),
-            calibrator: densities
-                .calibrated
-                .map(|_| Calibrator::new(densities.net.clone(), config.target.step)),
+            calibrator: (config.score.calibrate == Calibrate::Online)
+                .then(|| Calibrator::new(densities.net, config.target.step)),
             baseline: densities.blend.map(|blend| Baseline::new(blend, densities.baseline, &config.target)),
             shape,
             inputs,

@@ -47,8 +47,8 @@ pub struct Initial {
 pub enum SavedUntil {
     /// To where it begins.
     Here,
-    /// Not so far, and the written order leads on from there: the first commit saves the state, so that a process that crashes again and
-    /// again does not have more to learn again each time.
+    /// Not so far, and the written order leads on from there: the first commit between records saves the state, so that a process that crashes
+    /// again and again does not have more to learn again each time.
     Earlier,
     /// None of its model and all its partitions: nothing could go on from a first commit that brings no snapshot.
     Never,

@@ -54,6 +54,16 @@ pub struct SavedWatch {
 }
 
 impl SavedWatch {
+    /// Of figures with these names, of which nothing was seen.
+    fn begun(names: &[String]) -> Self {
+        Self {
+            outcomes: 0,
+            calibration: Calibration::new(names.to_vec()),
+            log_score: Detector::default(),
+            pit: Detector::default(),
+        }
+    }
+
     /// Checks that it is finite, and that so many events which wait are bet on.
     ///
     /// # Errors
@@ -95,19 +105,9 @@ impl Watch {
             });
             figures.push(Figure::Exceed { nth, exceed });
         }
-        let state = SavedWatch {
-            outcomes: 0,
-            calibration: Calibration::new(names.clone()),
-            log_score: Detector::default(),
-            pit: Detector::default(),
-        };
-        Self {
-            figures,
-            names,
-            grace: GRACE_WARMUPS * config.learn.warmup as u64,
-            state,
-            found_before: [0; 3],
-        }
+        let state = SavedWatch::begun(&names);
+        let grace = GRACE_WARMUPS * config.learn.warmup as u64;
+        Self { figures, names, grace, state, found_before: [0; 3] }
     }
 
     /// What the next outcome's effect depends on.
@@ -124,9 +124,7 @@ impl Watch {
 
     /// Forgets everything: another model scores.
     pub fn begin_anew(&mut self) {
-        self.state.outcomes = 0;
-        self.state.calibration = Calibration::new(self.names.clone());
-        (self.state.log_score, self.state.pit) = (Detector::default(), Detector::default());
+        self.state = SavedWatch::begun(&self.names);
         self.count_anew();
     }
 
