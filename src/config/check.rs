@@ -87,10 +87,6 @@ fn targets(config: &Config, check: &mut Checker<'_>) {
             check.report("score.calibrate", &["target.fields"], problem);
         }
     }
-    if config.score.calibrate == Calibrate::Online && !config.learn.enabled {
-        let problem = "learns from targets, and learn.enabled is false: remove one of the two";
-        check.report("score.calibrate", &["learn.enabled"], problem);
-    }
     for (nth, field) in fields.iter().enumerate() {
         let name = |field| columns::field(field).to_lowercase();
         if fields[..nth].contains(field) {

@@ -141,6 +141,9 @@ section! {
         average: f64 = Default("0.95"), kind::number("a number from 0 to below 1", |value| (0.0..1.0).contains(&value)), Noted;
         /// The optimiser of the steps.
         optimizer: OptimizerKind = Default("\"adam\""), kind::choice(OPTIMIZERS, &[]), Noted;
+        /// Each step of adam and adamw is by an average of the gradients, in which an older one counts this much for each step since; with
+        /// 0, by the last one alone.
+        momentum: f64 = Default("0"), kind::number("a number from 0 to below 1", |value| (0.0..1.0).contains(&value)), Noted;
         /// The learning rate.
         rate: f64 = Default("1e-3"), kind::number("a finite number above 0", |value| value > 0.0 && value.is_finite()), Noted;
         /// The gradient's norm is clipped to this; with inf, never.
@@ -175,7 +178,8 @@ section! {
             kind::list("limits", 0..=256, kind::number("a finite number", f64::is_finite)), Noted;
         /// With "online" the net's distribution function is mapped by a monotone function that follows where the last 5,000 or so targets lay
         /// in it, so that over them all quantiles and probabilities hold, in the tails too; of one target. Events that wait when this is
-        /// changed get outcomes without figures, and what was learned of the map goes when it is off.
+        /// changed get outcomes without figures, and what was learned of the map goes when it is off. Without learn.enabled the map stays as
+        /// it was saved.
         calibrate: Calibrate = Default("\"off\""), kind::choice(CALIBRATE, &[]), Noted;
     }
     later {}

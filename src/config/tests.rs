@@ -37,6 +37,7 @@ fn what_is_not_said_has_the_default_of_the_contract() {
         batch: 32,
         steps: 1,
         average: 0.95,
+        momentum: 0.0,
         optimizer: OptimizerKind::Adam,
         rate: 1e-3,
         clip: 5.0,

@@ -4,9 +4,14 @@
 //! then on each moves its parameters by a step up the log likelihood's gradient, scaled by about the inverse of the Fisher information,
 //! by one over the number of targets so far and no less than 0.004: it forgets what is some hundred targets ago.
 //!
-//! What is published is its mixture with the net's distribution, by shares that their likelihoods decide (Bayes), of which a billionth
-//! goes over to the other at each target (Herbster & Warmuth 1998, "Tracking the best expert", fixed share): whichever of the two is
-//! the better for a while, the mixture's log scores sum to no more than 21 nats less over any stretch of targets that are known at once.
+//! What is published is its mixture with the net's distribution, by shares that a power η = 0.2 of their likelihoods decides. At each target a
+//! billionth of the net's goes over to the baseline, and a thousandth of the baseline's to the net (Herbster & Warmuth 1998, "Tracking the
+//! best expert", fixed share). Since Σ v p ≥ (Σ v p^η)^(1/η), over any stretch of targets that are known at once the mixture's log scores
+//! sum to no more than log(10⁹) / η = 104 nats less than the baseline's, and 0.001 / η = 0.005 for each target, and to no more than
+//! log(10³) / η = 35 less than the net's.
+//!
+//! With η = 1 (Bayes) both would be less, if targets were independent given their features. They aren't: a storm that the net has not seen
+//! yet is in a hundred of them, and that hundred would hand a whole day to the baseline.
 
 use std::sync::Arc;
 
@@ -42,10 +47,14 @@ const MOST_LOCATION: f64 = 1e6;
 const INDICES: [f64; 2] = [0.01, 0.8];
 const REACH: Reach = Reach { scale: 1e6, center: f64::INFINITY };
 
-/// The share of the mixture that goes over at each target.
-const SWITCHING: f64 = 1e-9;
-/// So that the logarithm of the odds stays within about −log of that.
+/// The share of the net's share that goes over to the baseline at each target: little enough not to be seen in the tail of what is published, …
+const TO_BASELINE: f64 = 1e-9;
+/// … and of the baseline's that goes over to the net, which need not be.
+const TO_NET: f64 = 1e-3;
+/// So that the logarithm of the odds stays within about −log of the lesser.
 const MOST_LOG_ODDS: f64 = 21.0;
+/// The power η of a likelihood ratio that odds change by.
+const EVIDENCE: f64 = 0.2;
 /// A likelihood ratio beyond e to this says no more.
 const MOST_LOG_RATIO: f64 = 100.0;
 
@@ -202,10 +211,11 @@ impl Baseline {
         if log_ratio.is_nan() {
             return;
         }
-        let log_odds = self.state.log_odds + log_ratio.clamp(-MOST_LOG_RATIO, MOST_LOG_RATIO);
-        let switched =
-            |log_odds: f64| ((1.0 - 2.0 * SWITCHING) * (-softplus(-log_odds)).exp() + SWITCHING).ln();
-        self.state.log_odds = switched(log_odds) - switched(-log_odds);
+        let log_odds = self.state.log_odds + EVIDENCE * log_ratio.clamp(-MOST_LOG_RATIO, MOST_LOG_RATIO);
+        let switched = |log_odds: f64, from_other: f64| {
+            ((1.0 - TO_BASELINE - TO_NET) * (-softplus(-log_odds)).exp() + from_other).ln()
+        };
+        self.state.log_odds = switched(log_odds, TO_BASELINE) - switched(-log_odds, TO_NET);
     }
 
     /// Learns from a target.
@@ -420,10 +430,10 @@ mod tests {
         };
         let least = 1e-9;
         let share = judge(3.0, 0.0);
-        assert!(1.0 - share < 1e-8 && share < 1.0, "{share}: the baseline is right");
+        assert!((1e-3..5e-3).contains(&(1.0 - share)), "{share}: the baseline is right");
         let share = judge(3.0, 3.0);
         assert!((least * 0.99..1e-8).contains(&share), "{share}: the net is");
         let share = judge(3.0, 0.0);
-        assert!(1.0 - share < 1e-8, "{share}: and the baseline again");
+        assert!((1e-3..5e-3).contains(&(1.0 - share)), "{share}: and the baseline again");
     }
 }

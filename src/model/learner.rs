@@ -98,7 +98,13 @@ impl Learner {
         let trained = shape.initial_weights(seed, &density.initial(&[]));
         Self {
             density,
-            optimizer: Optimizer::new(config.optimizer, config.rate, trained.len(), shape.output_bias()),
+            optimizer: Optimizer::new(
+                config.optimizer,
+                config.rate,
+                config.momentum,
+                trained.len(),
+                shape.output_bias(),
+            ),
             frozen: shape.frozen().to_vec(),
             output_bias: shape.output_bias(),
             twin: Twin::new(shape),

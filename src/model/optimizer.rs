@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use crate::config::OptimizerKind;
 
-/// Exponential decay of the first and second moment (Kingma & Ba 2015, section 2).
-const BETA1: f64 = 0.9;
+/// Exponential decay of the second moment (Kingma & Ba 2015, section 2).
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 /// Decoupled weight decay of `adamw` (Loshchilov & Hutter 2019).
@@ -16,6 +15,8 @@ const WEIGHT_DECAY: f64 = 1e-2;
 pub struct Optimizer {
     kind: OptimizerKind,
     rate: f64,
+    /// Exponential decay of the first moment.
+    momentum: f64,
     /// Steps taken, for the bias correction of the moments.
     steps: u64,
     /// Parameters that don't decay: a value that learning starts from is no less likely for being far from 0.
@@ -27,9 +28,15 @@ pub struct Optimizer {
 impl Optimizer {
     /// An optimiser that has taken no step.
     #[must_use]
-    pub fn new(kind: OptimizerKind, rate: f64, num_params: usize, lasting: Range<usize>) -> Self {
+    pub fn new(
+        kind: OptimizerKind,
+        rate: f64,
+        momentum: f64,
+        num_params: usize,
+        lasting: Range<usize>,
+    ) -> Self {
         let len = if kind == OptimizerKind::Sgd { 0 } else { num_params };
-        Self { kind, rate, steps: 0, lasting, moments: [vec![0.0; len], vec![0.0; len]] }
+        Self { kind, rate, momentum, steps: 0, lasting, moments: [vec![0.0; len], vec![0.0; len]] }
     }
 
     /// Steps taken.
@@ -73,7 +80,7 @@ impl Optimizer {
             return;
         }
         let steps = self.steps.min(i32::MAX as u64) as i32;
-        let correct1 = 1.0 - BETA1.powi(steps);
+        let correct1 = 1.0 - self.momentum.powi(steps);
         let correct2 = (1.0 - BETA2.powi(steps)).sqrt();
         let rate = (self.rate * correct2 / correct1) as f32;
         // In Kingma & Ba's form, epsilon is added to the corrected root of the second moment.
@@ -84,7 +91,7 @@ impl Optimizer {
             let (_, after) = rest.split_at_mut(self.lasting.len());
             before.iter_mut().chain(after).for_each(|p| *p *= decay);
         }
-        let (beta1, beta2) = (BETA1 as f32, BETA2 as f32);
+        let (beta1, beta2) = (self.momentum as f32, BETA2 as f32);
         let [first, second] = &mut self.moments;
         for (((p, g), m), v) in params.iter_mut().zip(gradient).zip(first).zip(second) {
             *m = beta1 * *m + (1.0 - beta1) * g;
@@ -101,7 +108,7 @@ mod tests {
     #[test]
     fn a_first_step_of_adam_is_the_rate_against_the_sign_of_the_gradient() {
         let mut params = [1.0, -2.0, 3.0];
-        Optimizer::new(OptimizerKind::Adam, 0.1, 3, 0..0).step(&mut params, &[5.0, -1e-3, 0.0]);
+        Optimizer::new(OptimizerKind::Adam, 0.1, 0.9, 3, 0..0).step(&mut params, &[5.0, -1e-3, 0.0]);
         for (param, expected) in params.iter().zip([0.9, -1.9, 3.0]) {
             assert!((param - expected).abs() < 1e-4, "{params:?}");
         }
@@ -109,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_moment_that_overflows_is_noticed() {
-        let mut optimizer = Optimizer::new(OptimizerKind::Adam, 0.1, 1, 0..0);
+        let mut optimizer = Optimizer::new(OptimizerKind::Adam, 0.1, 0.9, 1, 0..0);
         assert!(optimizer.is_finite());
         optimizer.step(&mut [0.0], &[1e30]);
         assert!(!optimizer.is_finite());
@@ -118,8 +125,8 @@ mod tests {
     #[test]
     fn adamw_decays_weights_and_sgd_follows_the_gradient() {
         let (mut decayed, mut followed) = ([1.0; 3], [1.0]);
-        Optimizer::new(OptimizerKind::Adamw, 0.1, 3, 1..2).step(&mut decayed, &[0.0; 3]);
-        Optimizer::new(OptimizerKind::Sgd, 0.1, 1, 0..0).step(&mut followed, &[2.0]);
+        Optimizer::new(OptimizerKind::Adamw, 0.1, 0.9, 3, 1..2).step(&mut decayed, &[0.0; 3]);
+        Optimizer::new(OptimizerKind::Sgd, 0.1, 0.9, 1, 0..0).step(&mut followed, &[2.0]);
         assert!((decayed[0] - 0.999).abs() < 1e-6 && (followed[0] - 0.8).abs() < 1e-6);
         assert_eq!((decayed[1], decayed[2]), (1.0, decayed[0]));
     }

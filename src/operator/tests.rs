@@ -637,6 +637,27 @@ fn calibration_begins_and_ends_with_the_config_and_the_model_goes_on() {
 }
 
 #[test]
+fn without_learning_a_calibration_stays_as_it_was_saved() {
+    let sets = ["learn.warmup=64", "score.calibrate=\"online\""];
+    let events: Vec<Record> = (0..400).map(|i| Record::Event(event(i, Some(30)))).collect();
+    let mut operator = operator(&config(&sets), &[0]);
+    drive(&mut operator, &events[..200], 10);
+    let saved = operator.saved();
+    let model = saved.model.clone();
+    assert!(model.calibrator.as_ref().is_some_and(|map| map.records > 0));
+    let config = config(&[sets[0], sets[1], "learn.enabled=false"]);
+    let from = saved.read_from()[&0].offset as usize;
+    let mut frozen = Operator::restore(&config, saved, Positions::new(), &Order::default()).unwrap();
+    let actions = drive(&mut frozen, &events[from..], 10);
+    assert_eq!(frozen.model().saved(), model);
+    let rows: Vec<&[f32]> = scores(&actions).iter().map(|row| &row.score.params[..]).collect();
+    assert!(
+        rows.len() > 100
+            && rows.iter().all(|row| row.len() == rows[0].len() && row.iter().all(|p| p.is_finite()))
+    );
+}
+
+#[test]
 fn what_is_watched_goes_on_though_scores_and_events_that_were_bet_on_are_gone() {
     let config = config(&["learn.warmup=32"]);
     let events: Vec<Record> = (0..600).map(|i| Record::Event(event(i, Some(30)))).collect();

@@ -72,6 +72,7 @@ fn config(format: InputFormat) -> Config {
             batch: 128,
             steps: 1,
             average: 0.95,
+            momentum: 0.9,
             optimizer: config::OptimizerKind::Adam,
             rate: 1e-3,
             clip: 5.0,

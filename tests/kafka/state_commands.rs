@@ -169,7 +169,7 @@ fn a_group_without_state_begins_with_an_imported_model_and_scores_at_once() {
 
     let second = Setup::new(&cluster, 1);
     let misfit = second.fail(&["state", "import", file], &["model.hidden=[8]"]);
-    assert!(misfit.stderr.contains("the config does not fit its model: model.hidden: was [32, 32], is [8]"));
+    assert!(misfit.stderr.contains("the config does not fit its model: model.hidden: was [16, 16], is [8]"));
     let imported = second.succeed(&["state", "import", file]);
     assert!(imported.stderr.contains("the group begins with it when it starts"), "{imported:?}");
     second.succeed(&["state", "import", "--withdraw"]);
@@ -241,7 +241,7 @@ fn check_tells_what_a_config_does_to_the_state_and_fails_where_run_would() {
     assert_eq!(
         state(&refused),
         [
-            "model.hidden: was [32, 32], is [64, 64] (needs a new model: state.on_mismatch = \"fail\" stops the start)"
+            "model.hidden: was [16, 16], is [64, 64] (needs a new model: state.on_mismatch = \"fail\" stops the start)"
         ]
     );
     let run = setup.fail(&["run"], &sets);

@@ -70,6 +70,7 @@ fn two_targets_are_scored_together_and_a_crash_changes_no_bit() {
         "score.exceed=[60.0,{long_and_late={flown=180.0,arr_delay=60.0}}]",
         "score.quantiles=[0.5,0.9]",
         "score.shortfall=[0.9]",
+        "score.calibrate=\"off\"",
         "learn.warmup=256",
         "learn.batch=64",
         "state.interval=200ms",

@@ -171,13 +171,14 @@ fn two_modes_are_found() {
 fn the_flights_are_forecast_far_better_than_by_a_rolling_gaussian() {
     let report = flights::run(&[]);
     println!("{report:#?}");
-    assert!(report.log_score > report.baseline + 0.9, "{report:?}");
+    assert!(report.log_score > report.baseline + 1.0, "{report:?}");
     assert!(report.behind_baseline < 0.1, "{report:?}");
     // In order: 0.5, 0.9, 0.99, 0.999.
-    assert!((report.coverage[0] - 0.5).abs() < 0.03, "{report:?}");
-    assert!((report.coverage[1] - 0.9).abs() < 0.02, "{report:?}");
-    assert!((report.coverage[2] - 0.99).abs() < 0.006, "{report:?}");
-    assert!((report.coverage[3] - 0.999).abs() < 0.0012, "{report:?}");
+    assert!((report.coverage[0] - 0.5).abs() < 0.015, "{report:?}");
+    assert!((report.coverage[1] - 0.9).abs() < 0.008, "{report:?}");
+    assert!((report.coverage[2] - 0.99).abs() < 0.003, "{report:?}");
+    assert!((report.coverage[3] - 0.999).abs() < 0.0006, "{report:?}");
+    assert!(report.pit_distance < 0.01, "{report:?}");
 }
 
 #[test]
