@@ -40,7 +40,7 @@ SPLITS ?= 5
 published: setup ## two small tables with published figures, learned in many passes over SPLITS (5) splits: some minutes
 	cargo bench --profile release --bench published -- $(SPLITS)
 
-KEYS ?= learn.batch=8 learn.average=0 model.hidden=[8,8]
+KEYS ?=
 compare: setup ## the flights: tailwater, also with KEYS set, against rolling quantiles, an online linear model and boosted trees
 	scripts/compare.sh $(foreach key,$(KEYS),'$(key)')
 

@@ -141,11 +141,11 @@ section! {
         average: f64 = Default("0.95"), kind::number("a number from 0 to below 1", |value| (0.0..1.0).contains(&value)), Noted;
         /// The optimiser of the steps.
         optimizer: OptimizerKind = Default("\"adam\""), kind::choice(OPTIMIZERS, &[]), Noted;
-        /// Each step of adam and adamw is by an average of the gradients, in which an older one counts this much for each step since; with
-        /// 0, by the last one alone.
-        momentum: f64 = Default("0"), kind::number("a number from 0 to below 1", |value| (0.0..1.0).contains(&value)), Noted;
+        /// Each step of adam and adamw is by an average of the gradients, in which every further step multiplies the weight of the older
+        /// ones by this; with 0, by the last one alone.
+        momentum: f64 = Default("0.0"), kind::number("a number from 0 to below 1", |value| (0.0..1.0).contains(&value)), Noted;
         /// The learning rate.
-        rate: f64 = Default("1e-3"), kind::number("a finite number above 0", |value| value > 0.0 && value.is_finite()), Noted;
+        rate: f64 = Default("0.001"), kind::number("a finite number above 0", |value| value > 0.0 && value.is_finite()), Noted;
         /// The gradient's norm is clipped to this; with inf, never.
         clip: f64 = Default("5.0"), kind::number("a number above 0", |value| value > 0.0), Noted;
         /// Noise regularisation of the numeric inputs and the target, for records that are learned from more than once: on a stream,
@@ -179,7 +179,7 @@ section! {
         /// With "online" the net's distribution function is mapped by a monotone function that follows where the last 5,000 or so targets lay
         /// in it, so that over them all quantiles and probabilities hold, in the tails too; of one target. Events that wait when this is
         /// changed get outcomes without figures, and what was learned of the map goes when it is off. Without learn.enabled the map stays as
-        /// it was saved.
+        /// it was saved, and there is none where none was.
         calibrate: Calibrate = Default("\"off\""), kind::choice(CALIBRATE, &[]), Noted;
     }
     later {}

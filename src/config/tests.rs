@@ -267,6 +267,7 @@ fn a_change_of_time_learning_or_figures_is_noted() {
         "learn.batch=1",
         "learn.average=0",
         "learn.optimizer=sgd",
+        "learn.momentum=0.9",
         "learn.rate=1",
         "learn.clip=1",
         "learn.noise=auto",
@@ -486,6 +487,12 @@ fn a_state_of_before_a_key_was_there_fits_its_default_and_nothing_else() {
     };
     let config = with(&[]).unwrap();
     assert_eq!(config.differences(&before(&config)), []);
+    // Numbers that have come since are written as facts are.
+    for fact in config.facts().into_iter().filter(|fact| fact.key.starts_with("learn.")) {
+        let others: Vec<Fact> = config.facts().into_iter().filter(|other| other.key != fact.key).collect();
+        let differences = config.differences(&others);
+        assert_eq!(differences, []);
+    }
     let positive = with(&["target.support=positive"]).unwrap();
     let differences = positive.differences(&before(&config));
     assert_eq!(differences.len(), 1);

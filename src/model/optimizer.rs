@@ -115,6 +115,17 @@ mod tests {
     }
 
     #[test]
+    fn without_momentum_a_step_is_by_the_last_gradient_alone() {
+        for (momentum, expected) in [(0.0, 0.0), (0.9, -0.1)] {
+            let (mut params, mut optimizer) =
+                ([0.0], Optimizer::new(OptimizerKind::Adam, 0.1, momentum, 1, 0..0));
+            optimizer.step(&mut params, &[1.0]);
+            optimizer.step(&mut params, &[-1.0]);
+            assert!((params[0] - expected).abs() < 0.01, "{momentum}: {params:?}");
+        }
+    }
+
+    #[test]
     fn a_moment_that_overflows_is_noticed() {
         let mut optimizer = Optimizer::new(OptimizerKind::Adam, 0.1, 0.9, 1, 0..0);
         assert!(optimizer.is_finite());

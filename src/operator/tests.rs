@@ -650,11 +650,23 @@ fn without_learning_a_calibration_stays_as_it_was_saved() {
     let mut frozen = Operator::restore(&config, saved, Positions::new(), &Order::default()).unwrap();
     let actions = drive(&mut frozen, &events[from..], 10);
     assert_eq!(frozen.model().saved(), model);
-    let rows: Vec<&[f32]> = scores(&actions).iter().map(|row| &row.score.params[..]).collect();
-    assert!(
-        rows.len() > 100
-            && rows.iter().all(|row| row.len() == rows[0].len() && row.iter().all(|p| p.is_finite()))
-    );
+    // Map, baseline, share and unit stand at the end of a row.
+    let ends: Vec<&[f32]> =
+        scores(&actions).iter().map(|row| &row.score.params[row.score.params.len() - 17..]).collect();
+    assert!(ends.len() > 100 && ends.iter().all(|end| *end == ends[0]));
+    assert!(ends[0][..8].iter().any(|&param| param != 0.0), "{:?}", ends[0]);
+}
+
+#[test]
+fn momentum_changes_what_is_learned() {
+    let events: Vec<Record> = (0..400).map(|i| Record::Event(event(i, Some(30)))).collect();
+    let [without, with] = [0.0, 0.9].map(|momentum| {
+        let momentum = format!("learn.momentum={momentum}");
+        let mut operator = operator(&config(&["learn.warmup=64", &momentum]), &[0]);
+        drive(&mut operator, &events, 10);
+        operator.saved().model.learner
+    });
+    assert!(without.updates == with.updates && without.trained != with.trained);
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn no_stream_falls_behind_its_baseline() {
     for stream in STREAMS.into_iter().chain([early, ramp]) {
         let behind = baseline::most_behind(stream, 1, &[], 20_000);
         println!("{}: {behind:.4} nats", stream.name);
-        assert!(behind < 0.02, "{}: {behind}", stream.name);
+        assert!(behind < 0.01, "{}: {behind}", stream.name);
     }
 }
 
