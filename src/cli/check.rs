@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use rdkafka::Message as _;
 
 use super::{ConfigArgs, state};
 use crate::{
@@ -17,11 +16,11 @@ use crate::{
         membership::Membership,
         offsets,
         preflight::{self, Fault, Layout},
-        reader::ReadError,
+        reader::{self, ReadError},
         tail::Tail,
         topics,
     },
-    record::{self, Decoder, Record},
+    record::{Decoder, Record},
     run,
     score::columns::Columns,
     state::recovery::{Beginning, Mismatch},
@@ -247,16 +246,7 @@ fn decode_sample(config: &Config) -> anyhow::Result<()> {
     let mut decoder = Decoder::new(config);
     let mut records = Vec::new();
     for message in &messages {
-        decoder.decode(
-            &record::Message {
-                partition: message.partition(),
-                offset: message.offset(),
-                timestamp_ms: message.timestamp().to_millis(),
-                key: message.key(),
-                payload: message.payload(),
-            },
-            &mut records,
-        );
+        decoder.decode(&reader::borrow(message), &mut records);
     }
     let rejects: Vec<_> = records
         .iter()

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rdkafka::{
-    Message as _, Offset, TopicPartitionList,
+    Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
@@ -20,7 +20,7 @@ use rdkafka::{
 use super::{
     backlog::Backlog,
     client::{self, Context, Observed, Passing},
-    membership::{Membership, Refused},
+    membership::Refused,
 };
 use crate::{
     config::Config,
@@ -124,6 +124,8 @@ pub struct Reader {
     partitions: BTreeMap<i32, Partition>,
     /// A partition was read to its end since its place was looked at.
     has_news: bool,
+    /// It ends when the input has other partitions.
+    counts_partitions: bool,
 }
 
 /// What is known of a partition.
@@ -183,7 +185,14 @@ impl Reader {
                 .map(|(&partition, &read_until)| (partition, Partition { heard: Some(now), read_until }))
                 .collect(),
             has_news: false,
+            counts_partitions: true,
         })
+    }
+
+    /// Reads on, whatever partitions the input may have beside these.
+    #[must_use]
+    pub fn of_these_alone(self) -> Self {
+        Self { counts_partitions: false, ..self }
     }
 
     /// What the client observes meanwhile.
@@ -192,14 +201,15 @@ impl Reader {
         self.observed.clone()
     }
 
-    /// Reads until `stop` says so or nobody listens; `tick` is told now and then how many partitions are paused.
+    /// Reads until `stop` says so or nobody listens; `attend` is called all the while for so long, to be a member of a group if
+    /// one is to be, and `tick` is told now and then how many partitions are paused.
     ///
     /// # Errors
     /// When the input can't be read on.
     pub fn run(
         mut self,
         chunks: &SyncSender<Chunk>,
-        membership: &Membership,
+        attend: impl Fn(Duration) -> Result<(), Refused>,
         stop: impl Fn() -> bool,
         mut tick: impl FnMut(usize),
     ) -> Result<(), ReadError> {
@@ -208,14 +218,14 @@ impl Reader {
         let mut next_tick = Instant::now();
         let mut next_count = Instant::now() + COUNT_INTERVAL;
         while !stop() {
-            if Instant::now() >= next_count {
+            if self.counts_partitions && Instant::now() >= next_count {
                 if self.has_new_partitions() {
                     return Ok(());
                 }
                 next_count = Instant::now() + COUNT_INTERVAL;
             }
             if Instant::now() >= next_tick {
-                membership.poll(Duration::ZERO)?;
+                attend(Duration::ZERO)?;
                 self.pause_and_resume()?;
                 if std::mem::take(&mut self.has_news) {
                     self.pass_what_is_no_record(&mut chunk);
@@ -257,7 +267,7 @@ impl Reader {
             if (quiet && !chunk.inputs.is_empty()) || chunk.inputs.len() >= CHUNK_INPUTS {
                 let full = std::mem::take(&mut chunk);
                 let begun = Instant::now();
-                if !send(chunks, full, membership, &stop) {
+                if !send(chunks, full, &attend, &stop) {
                     break;
                 }
                 if begun.elapsed() > TICK {
@@ -373,11 +383,11 @@ impl Reader {
     }
 }
 
-/// Hands a chunk over, keeping the membership alive while there is no room. `false`: nobody listens, or stop.
+/// Hands a chunk over, attending to what else there is while there is no room. `false`: nobody listens, or stop.
 fn send(
     chunks: &SyncSender<Chunk>,
     mut chunk: Chunk,
-    membership: &Membership,
+    attend: &impl Fn(Duration) -> Result<(), Refused>,
     stop: &impl Fn() -> bool,
 ) -> bool {
     loop {
@@ -389,14 +399,15 @@ fn send(
                     return false;
                 }
                 // An error comes again, and is told by the next poll.
-                membership.poll(Duration::from_millis(1)).ok();
+                attend(Duration::from_millis(1)).ok();
                 chunk = refused;
             }
         }
     }
 }
 
-fn borrow<'a>(message: &'a BorrowedMessage<'_>) -> record::Message<'a> {
+/// A message as it is decoded.
+pub(crate) fn borrow(message: &impl Message) -> record::Message<'_> {
     record::Message {
         partition: message.partition(),
         offset: message.offset(),

@@ -291,14 +291,19 @@ impl Process<'_> {
         let result = thread::scope(|scope| {
             let reading = thread::Builder::new().name("reader".into()).spawn_scoped(scope, || {
                 let mut last = Instant::now();
-                let result = reader.run(&chunk_sender, membership, ends, |num_paused| {
-                    let elapsed = last.elapsed();
-                    last = Instant::now();
-                    if num_paused > 0 {
-                        metrics.paused_seconds.inc_by(elapsed.as_secs_f64());
-                    }
-                    count_rebalances(membership, metrics);
-                });
+                let result = reader.run(
+                    &chunk_sender,
+                    |wait| membership.poll(wait),
+                    ends,
+                    |num_paused| {
+                        let elapsed = last.elapsed();
+                        last = Instant::now();
+                        if num_paused > 0 {
+                            metrics.paused_seconds.inc_by(elapsed.as_secs_f64());
+                        }
+                        count_rebalances(membership, metrics);
+                    },
+                );
                 // Closed with the thread, so that the operator's thread notices.
                 drop(chunk_sender);
                 result

@@ -69,7 +69,7 @@ fn a_full_backlog_pauses_reading_and_keeps_the_lead_and_nothing_is_lost() {
         scope.spawn(|| {
             let result = reader.run(
                 &sender,
-                &membership,
+                |wait| membership.poll(wait),
                 || stop.load(Ordering::Relaxed),
                 |paused| {
                     let before = num_paused.swap(paused, Ordering::Relaxed);
