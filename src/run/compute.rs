@@ -203,6 +203,10 @@ impl<'a> Compute<'a> {
         }
         if !self.operator.is_restoring() {
             self.end_restore();
+            if self.owes_snapshot {
+                // At once: what a new life of the model publishes first can be recomputed from there, like all that follows.
+                self.commit(false)?;
+            }
         }
         Ok(())
     }
