@@ -10,6 +10,7 @@ pub mod read;
 pub mod row;
 mod single;
 pub mod step;
+pub mod whole;
 
 #[cfg(test)]
 mod tests;

@@ -308,3 +308,69 @@ proptest! {
         prop_assert_eq!(read(&payload).num_rows(), num_rows);
     }
 }
+
+#[test]
+fn a_row_that_is_another_one_by_a_bit_is_told_by_its_column_in_either_format() {
+    let schema = score_schema(InputFormat::Arrow);
+    let encoded = [
+        (
+            arrow::CONTENT_TYPE,
+            &(|row: &Scored| encode(&schema, std::slice::from_ref(row))) as &dyn Fn(&Scored) -> Vec<u8>,
+        ),
+        (json::CONTENT_TYPE, &|row: &Scored| JsonEncoder::new(&schema).encode(row)),
+    ];
+    let ulp = |value: f64| f64::from_bits(value.to_bits() + 1);
+    type Change<'a> = (&'a [&'a str], &'a dyn Fn(&mut Event, &mut Score));
+    let changes: [Change<'_>; 9] = [
+        (&[], &|_, _| {}),
+        (&["p_gt_60"], &|_, score| score.figures[1] = ulp(score.figures[1])),
+        (&["q50", "log_score"], &|_, score| {
+            score.figures[2] = f64::NAN;
+            score.realized.log_score = ulp(score.realized.log_score);
+        }),
+        (&["p_gt_15"], &|_, score| score.figures[0] = -0.0),
+        (&["params[1]"], &|_, score| score.params[1] = f32::from_bits(score.params[1].to_bits() + 1)),
+        (&["params"], &|_, score| score.params = [].into()),
+        (&["epoch", "updates", "status"], &|_, score| {
+            (score.epoch, score.updates, score.status) = (2, 8, Status::Stale);
+        }),
+        (&["time", "distance"], &|event, _| {
+            event.time_us += 1;
+            event.carry[1] = Cell::Null;
+        }),
+        (&["key"], &|event, _| event.key = None),
+    ];
+    for (content_type, encode) in encoded {
+        for (columns, change) in changes {
+            let Scored { mut event, mut score } = scored();
+            let recomputed = Scored { event: event.clone(), score: score.clone() };
+            change(Rc::make_mut(&mut event), Rc::make_mut(&mut score));
+            let published = whole::rows(content_type.as_bytes(), &encode(&Scored { event, score })).unwrap();
+            let [published] = <[_; 1]>::try_from(published).unwrap();
+            let own = whole::WholeRow::of(&recomputed, &schema, &published).unwrap();
+            let mut found: Vec<_> = published.differing(&own).into_iter().map(|d| d.column).collect();
+            found.sort_unstable();
+            let mut expected = columns.to_vec();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{content_type}");
+            assert_eq!(published.epoch(), Some(if columns.contains(&"epoch") { 2 } else { 1 }));
+        }
+    }
+}
+
+#[test]
+fn what_differs_is_shown_with_all_of_its_digits_and_a_column_that_is_missing_is_told() {
+    let schema = score_schema(InputFormat::Arrow);
+    let mut row = scored();
+    Rc::make_mut(&mut row.score).figures[1] = f64::from_bits(0.0625f64.to_bits() + 1);
+    let published =
+        whole::rows(b"", &JsonEncoder::new(&score_schema(InputFormat::Json)).encode(&row)).unwrap();
+    let own = whole::WholeRow::of(&scored(), &schema, &published[0]).unwrap();
+    let told: Vec<_> = published[0]
+        .differing(&own)
+        .into_iter()
+        .map(|d| (d.column, d.published.unwrap_or_default(), d.recomputed.unwrap_or_default()))
+        .collect();
+    let told: Vec<_> = told.iter().map(|(a, b, c)| [a.as_str(), b, c]).collect();
+    assert_eq!(told, [["p_gt_60", "0.06250000000000001", "0.0625"], ["row", "", "5"]]);
+}
