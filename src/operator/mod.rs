@@ -30,6 +30,7 @@ use crate::{
     watch::Watch,
 };
 
+pub mod ledger;
 pub mod order;
 pub mod place;
 pub mod restore;

@@ -8,9 +8,10 @@
 //!
 //! After a crash, [`recovery::begin`] restores the newest snapshot that is in order, and the operator catches up along
 //! the order that the progress record holds. One snapshot back is possible too: the record holds the order since the
-//! snapshot before the newest.
+//! snapshot before the newest. In the same way a row of the past is recomputed: [`history`] finds what leads to it.
 
 pub mod directory;
+pub mod history;
 pub mod progress;
 pub mod recovery;
 pub mod report;

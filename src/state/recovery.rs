@@ -198,7 +198,7 @@ const INPUT_TOPIC: &str = "input.topic";
 
 const FRESH: &str = ": run once with --set state.on_mismatch=fresh";
 
-fn told(differences: &[Difference]) -> String {
+pub(super) fn told(differences: &[Difference]) -> String {
     differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -614,7 +614,7 @@ pub fn fit(config: &Config, snapshot: &Snapshot) -> Result<Model, String> {
     Ok(model)
 }
 
-fn waiting(saved: &SavedOperator) -> BTreeMap<i32, Vec<Position>> {
+pub(super) fn waiting(saved: &SavedOperator) -> BTreeMap<i32, Vec<Position>> {
     let mut waiting: BTreeMap<i32, Vec<Position>> = BTreeMap::new();
     for entry in &saved.waiting {
         if let WaitingEntry::Known { partition, at, .. } = *entry {

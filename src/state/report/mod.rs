@@ -21,7 +21,7 @@ use crate::{
     record::time::rfc3339,
 };
 
-mod text;
+pub(crate) mod text;
 
 /// How many values of a vocabulary are shown.
 const FIRST_VALUES: usize = 8;

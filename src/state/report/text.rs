@@ -9,12 +9,17 @@ use super::{
 use crate::text::{age, counted, thousands};
 
 /// Writes a labelled line; lines that follow without a label stand under it.
-fn line(f: &mut fmt::Formatter<'_>, label: &str, text: fmt::Arguments<'_>) -> fmt::Result {
+pub(crate) fn line(f: &mut fmt::Formatter<'_>, label: &str, text: fmt::Arguments<'_>) -> fmt::Result {
     writeln!(f, "{label:<10} {text}")
 }
 
 /// Writes rows below each other, the first beside the label; columns after the first `num_texts` are right-aligned.
-fn table(f: &mut fmt::Formatter<'_>, label: &str, rows: &[Vec<String>], num_texts: usize) -> fmt::Result {
+pub(crate) fn table(
+    f: &mut fmt::Formatter<'_>,
+    label: &str,
+    rows: &[Vec<String>],
+    num_texts: usize,
+) -> fmt::Result {
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
@@ -221,6 +226,6 @@ fn counted_batches(batches: u64) -> String {
     format!("{} mini-batch{}", thousands(batches), if batches == 1 { "" } else { "es" })
 }
 
-fn offset(offset: i64, row: u32) -> String {
+pub(crate) fn offset(offset: i64, row: u32) -> String {
     if row == 0 { thousands(offset) } else { format!("{} row {row}", thousands(offset)) }
 }

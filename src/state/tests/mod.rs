@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod formats;
+mod history;
 mod imports;
 mod recovery;
 mod report;
