@@ -47,7 +47,8 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     print(&report, args.json)
 }
 
-fn print(report: &(impl Serialize + std::fmt::Display), is_json: bool) -> anyhow::Result<()> {
+/// Prints a report, for people or as JSON.
+pub(super) fn print(report: &(impl Serialize + std::fmt::Display), is_json: bool) -> anyhow::Result<()> {
     if is_json {
         println!("{}", serde_json::to_string_pretty(report)?);
     } else {

@@ -20,6 +20,7 @@ mod peek;
 pub mod render;
 mod run;
 mod state;
+mod verify;
 
 /// Wrong config (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
@@ -61,6 +62,8 @@ enum Command {
     State(state::StateCommand),
     /// Show published scores
     Peek(peek::PeekArgs),
+    /// Recompute a published row from the log, and compare it bit for bit
+    Verify(verify::VerifyArgs),
 }
 
 /// Where the config comes from.
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::State(command) => state::run(command),
         Command::Peek(args) => peek::run(args),
+        Command::Verify(args) => verify::run(args),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     match error.downcast_ref::<ConfigErrors>() {

@@ -8,7 +8,7 @@
 //! - `backlog`: how much has been read and not yet taken, and so which partitions pause
 //! - `reader`: the thread that polls and decodes
 //! - `offsets`: where the input begins and ends, and where the group stands in it
-//! - `state_log`, `score_log`: reading the state, and the scores of events that wait, at the start of a term; both by
+//! - `state_log`, `score_log`: reading the state, and the scores of events that wait, at the start of a term, or of the past; both by
 //!   `tail_read`
 //! - `state_writer`: writing to the state topic from outside of the group
 //! - `publisher`: the thread that sends and commits; `deliveries` is what became of its messages, `transaction` how calls

@@ -1,16 +1,18 @@
 //! Where the input's partitions begin and end, and where the group stands in them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult},
+    message::OwnedMessage,
 };
 
 use super::{
     client::{self, Context},
     membership::Membership,
+    tail_read::{self, Partition},
 };
 use crate::{
     config::{Config, Start},
@@ -52,6 +54,31 @@ pub fn input_facts(
         facts.insert(partition, PartitionFacts { committed, available: low..high, start });
     }
     Ok(Some(facts))
+}
+
+/// The offsets that these partitions of the input have.
+///
+/// # Errors
+/// When brokers refuse or don't answer.
+pub fn available(
+    config: &Config,
+    partitions: impl Iterator<Item = i32>,
+) -> KafkaResult<BTreeMap<i32, Range<i64>>> {
+    let consumer = tail_read::consumer(&config.kafka, "100").map_err(KafkaError::ClientCreation)?;
+    let available = |number| {
+        let partition = Partition { consumer: &consumer, topic: &config.input.topic, number };
+        Ok((number, partition.available()?))
+    };
+    partitions.map(available).collect()
+}
+
+/// What stands at an offset of the input, or next after it.
+///
+/// # Errors
+/// When brokers refuse.
+pub fn first_message(config: &Config, number: i32, offset: i64) -> KafkaResult<Option<OwnedMessage>> {
+    let consumer = tail_read::consumer(&config.kafka, "100").map_err(KafkaError::ClientCreation)?;
+    Partition { consumer: &consumer, topic: &config.input.topic, number }.read_first(offset)
 }
 
 /// The first offset at or after a time; `None` where nothing is that late: what comes next is.

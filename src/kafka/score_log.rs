@@ -1,4 +1,4 @@
-//! Reading published scores again, for events that still wait for their targets.
+//! Reading published scores again: for events that still wait for their targets, and to be held against what is recomputed.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,13 +10,16 @@ use rdkafka::{
 };
 
 use super::{
-    client::{self, Context},
-    tail_read::Partition,
+    client::Context,
+    tail_read::{self, Partition},
 };
 use crate::{
     config::Config,
     operator::{place::Position, restore::PublishedScores},
-    score::read,
+    score::{
+        read::{self, ScoreRow},
+        whole::{self, WholeRow},
+    },
 };
 
 /// Messages hold hundreds of scores, and most of what waits came last.
@@ -44,12 +47,7 @@ pub fn published(
     if waiting.is_empty() {
         return Ok(Some(scores));
     }
-    let mut settings = client::consumer(&config.kafka);
-    settings.set("enable.partition.eof", "true");
-    // The end of each partition is told only after this wait, and all of a takeover waits with it.
-    client::set_defaults(&mut settings, &config.kafka, &[("fetch.wait.max.ms", "10")]);
-    let consumer: BaseConsumer<Context> =
-        client::create(&settings, &config.kafka, Context::default()).map_err(KafkaError::ClientCreation)?;
+    let consumer = consumer(config)?;
     for (&number, places) in waiting {
         let partition = Partition { consumer: &consumer, topic: &config.output.topic, number };
         let wanted: HashSet<Position> = places.iter().copied().collect();
@@ -77,6 +75,52 @@ pub fn published(
     Ok(Some(scores))
 }
 
+/// What a look back for one event has found.
+#[derive(Default)]
+struct RowsOf {
+    rows: Vec<WholeRow>,
+    /// The place of the oldest event whose score was read.
+    oldest: Option<Position>,
+}
+
+/// The rows that were published for the event at a place, oldest first; one, if all is well.
+///
+/// # Errors
+/// When brokers refuse or don't answer.
+pub fn rows_of(config: &Config, number: i32, at: Position) -> KafkaResult<Vec<WholeRow>> {
+    let consumer = consumer(config)?;
+    let partition = Partition { consumer: &consumer, topic: &config.output.topic, number };
+    // Scores stand in the order of their events.
+    let is_enough =
+        |found: &RowsOf, _| !found.rows.is_empty() && found.oldest.is_some_and(|first| first < at);
+    let put = |found: &mut RowsOf, message: &BorrowedMessage<'_>| {
+        let Some((content_type, payload)) = content(message) else { return };
+        let Some(rows) = read::rows(&config.kafka.group, content_type, payload) else { return };
+        let own = rows.iter().filter(|row| row.partition == number).map(|row| row.at);
+        found.oldest = found.oldest.into_iter().chain(own).min();
+        let is_wanted = |row: &ScoreRow| row.partition == number && row.at == at;
+        if rows.iter().any(is_wanted) {
+            let whole = whole::rows(content_type, payload).into_iter().flatten();
+            found.rows.extend(whole.zip(&rows).filter(|(_, row)| is_wanted(row)).map(|(whole, _)| whole));
+        }
+    };
+    let read = partition.read_back(FIRST_LOOK, put, is_enough, &mut || true)?;
+    Ok(read.map_or_else(Vec::new, |read| read.value.rows))
+}
+
+fn consumer(config: &Config) -> KafkaResult<BaseConsumer<Context>> {
+    // The end of each partition is told only after this wait, and all of a takeover waits with it.
+    tail_read::consumer(&config.kafka, "10").map_err(KafkaError::ClientCreation)
+}
+
+/// A message's content type, and what it holds.
+fn content<'a>(message: &'a BorrowedMessage<'_>) -> Option<(&'a [u8], &'a [u8])> {
+    let content_type = message.headers().and_then(|headers| {
+        headers.iter().find(|header| header.key == "content-type").and_then(|header| header.value)
+    });
+    Some((content_type.unwrap_or_default(), message.payload()?))
+}
+
 fn take(
     found: &mut Found,
     message: &BorrowedMessage<'_>,
@@ -84,12 +128,9 @@ fn take(
     partition: i32,
     wanted: &HashSet<Position>,
 ) {
-    let content_type = message.headers().and_then(|headers| {
-        headers.iter().find(|header| header.key == "content-type").and_then(|header| header.value)
-    });
-    let Some(payload) = message.payload() else { return };
+    let Some((content_type, payload)) = content(message) else { return };
     // What is not a score of ours is none of ours.
-    let Some(rows) = read::rows(group, content_type.unwrap_or_default(), payload) else { return };
+    let Some(rows) = read::rows(group, content_type, payload) else { return };
     for row in rows.into_iter().filter(|row| row.partition == partition) {
         found.oldest = Some(found.oldest.map_or(row.at, |oldest| oldest.min(row.at)));
         if wanted.contains(&row.at) {

@@ -10,7 +10,7 @@ use rdkafka::{
 };
 
 use super::{
-    client::{self, Context},
+    client::Context,
     tail_read::{self, Partition},
 };
 use crate::{config::Config, state::topic::StateTopic};
@@ -36,11 +36,7 @@ impl StateLog {
     /// # Errors
     /// What librdkafka refuses, in words without secrets.
     pub fn new(config: &Config) -> Result<Self, String> {
-        let mut settings = client::consumer(&config.kafka);
-        settings.set("enable.partition.eof", "true");
-        let defaults = [("fetch.wait.max.ms", "100"), ("queued.max.messages.kbytes", "16384")];
-        client::set_defaults(&mut settings, &config.kafka, &defaults);
-        let consumer = client::create(&settings, &config.kafka, Context::default())?;
+        let consumer = tail_read::consumer(&config.kafka, "100")?;
         Ok(Self { consumer, topic: config.state.topic.clone(), state: StateTopic::default(), next: None })
     }
 
@@ -84,6 +80,16 @@ impl StateLog {
     /// When brokers refuse or don't answer.
     pub fn read_whole(&mut self) -> KafkaResult<Option<&StateTopic>> {
         self.read_back(i64::MAX, |_, _| true, &mut || true)
+    }
+
+    /// Goes through every record that is still there, oldest first, until `put` says that it has enough: the past, where a
+    /// term only wants to know what it amounts to.
+    ///
+    /// # Errors
+    /// When brokers refuse or don't answer.
+    pub fn read_each(&self, mut put: impl FnMut(&[u8], Option<&[u8]>) -> bool) -> KafkaResult<()> {
+        let partition = Partition { consumer: &self.consumer, topic: &self.topic, number: 0 };
+        partition.read_each(|message| message.key().is_some_and(|key| put(key, message.payload())))
     }
 
     fn read_back(

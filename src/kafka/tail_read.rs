@@ -1,15 +1,16 @@
 //! Reading a partition's end: from some way back up to where it ends now, and further back while that was not enough.
 
-use std::time::Duration;
+use std::{cell::Cell, ops::Range, time::Duration};
 
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult},
-    message::BorrowedMessage,
+    message::{BorrowedMessage, OwnedMessage},
 };
 
-use super::client::Context;
+use super::client::{self, Context};
+use crate::config;
 
 /// How long brokers may take to tell where a partition begins and ends.
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +38,40 @@ pub struct Read<T> {
 }
 
 impl Partition<'_> {
+    /// The offsets that are there.
+    ///
+    /// # Errors
+    /// When brokers don't answer.
+    pub fn available(&self) -> KafkaResult<Range<i64>> {
+        let (low, high) = self.consumer.fetch_watermarks(self.topic, self.number, WATERMARKS_TIMEOUT)?;
+        Ok(low..high)
+    }
+
+    /// Reads all there is, oldest first, until `put` says that it was enough.
+    ///
+    /// # Errors
+    /// When brokers refuse or don't answer.
+    pub fn read_each(&self, mut put: impl FnMut(&BorrowedMessage<'_>) -> bool) -> KafkaResult<()> {
+        let is_enough = Cell::new(false);
+        let put = |message: &BorrowedMessage<'_>| is_enough.set(put(message));
+        self.read_to_end(self.available()?.start, put, &mut || !is_enough.get()).map(|_| ())
+    }
+
+    /// The first message from an offset on; `None` where none comes up to the end.
+    ///
+    /// # Errors
+    /// When brokers refuse.
+    pub fn read_first(&self, start: i64) -> KafkaResult<Option<OwnedMessage>> {
+        let mut first = None;
+        let is_there = Cell::new(false);
+        let put = |message: &BorrowedMessage<'_>| {
+            first = Some(message.detach());
+            is_there.set(true);
+        };
+        self.read_to_end(start, put, &mut || !is_there.get())?;
+        Ok(first)
+    }
+
     /// Reads back from the end until the messages from some offset on are enough, or until there are no more; the first
     /// look goes `first_look` offsets back. `keep_on` is asked between polls; when it says no, there is nothing.
     ///
@@ -49,7 +84,7 @@ impl Partition<'_> {
         is_enough: impl Fn(&T, i64) -> bool,
         keep_on: &mut dyn FnMut() -> bool,
     ) -> KafkaResult<Option<Read<T>>> {
-        let (low, high) = self.consumer.fetch_watermarks(self.topic, self.number, WATERMARKS_TIMEOUT)?;
+        let Range { start: low, end: high } = self.available()?;
         let mut back = first_look;
         loop {
             let start = low.max(high.saturating_sub(back));
@@ -98,6 +133,18 @@ impl Partition<'_> {
         assignment.add_partition_offset(self.topic, self.number, Offset::Offset(start))?;
         self.consumer.assign(&assignment)
     }
+}
+
+/// A consumer for partitions that are read in this way. Ends are told after at most `wait_ms`.
+///
+/// # Errors
+/// What librdkafka refuses, in words without secrets.
+pub fn consumer(kafka: &config::Kafka, wait_ms: &str) -> Result<BaseConsumer<Context>, String> {
+    let mut settings = client::consumer(kafka);
+    settings.set("enable.partition.eof", "true");
+    let defaults = [("fetch.wait.max.ms", wait_ms), ("queued.max.messages.kbytes", "16384")];
+    client::set_defaults(&mut settings, kafka, &defaults);
+    client::create(&settings, kafka, Context::default())
 }
 
 /// Whether librdkafka goes on trying by itself after this error.

@@ -59,6 +59,7 @@ use crate::{
 mod compute;
 mod monitor;
 mod outputs;
+pub mod recompute;
 pub mod spec;
 
 use compute::{Compute, Start};

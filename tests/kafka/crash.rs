@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Short, so that a crash is noticed soon and much happens between two.
-const SETS: [&str; 7] = [
+pub const SETS: [&str; 7] = [
     r#"kafka.properties={"session.timeout.ms"="1000","heartbeat.interval.ms"="200"}"#,
     "state.interval=700ms",
     "delivery.commit=60ms",
@@ -103,30 +103,23 @@ struct Case<'a> {
     num_kills: u64,
 }
 
-/// Crashes a process so often, and compares what it published with what should have been.
-fn crash_and_compare(case: &Case<'_>) {
-    let &Case { num_partitions, directory, feed, num_kills } = case;
-    let seed = setting("TAILWATER_CRASH_SEED", 1);
-    let broker = Broker::start(&Options {
-        properties: &[("group.min.session.timeout.ms", "500")],
-        ..Options::default()
-    });
-    let cluster = Cluster::at(broker.brokers());
-    let setup = Setup::new(&cluster, num_partitions);
-    let dir = directory.map(|path| format!("state.dir={}", path.display()));
-    let format = if feed == Feed::Arrow { "input.format=arrow" } else { "input.format=json" };
-    let sets: Vec<&str> = SETS.into_iter().chain([format]).chain(dir.as_deref()).collect();
+/// A broker that notices soon that a member is gone.
+pub fn broker() -> Broker {
+    Broker::start(&Options { properties: &[("group.min.session.timeout.ms", "500")], ..Options::default() })
+}
 
-    let begun = Instant::now();
+/// Crashes a process so often while flights come; how many of the crashes were at named points.
+pub fn crash_while_fed(setup: &Setup<'_>, feed: Feed, sets: &[&str], num_kills: u64) -> u64 {
+    let seed = setting("TAILWATER_CRASH_SEED", 1);
     let mut num_points = 0;
-    feed_while(&setup, feed, || {
+    feed_while(setup, feed, || {
         for life in 0..num_kills {
             let end = match (feed, life) {
                 // In the midst of the backlog.
                 (Feed::Arrow, 0) => End::At("after_commit", 3),
                 _ => End::draw(seed, life),
             };
-            let mut command = setup.command(&["run"], &sets);
+            let mut command = setup.command(&["run"], sets);
             if let End::At(point, count) = end {
                 command.env("TAILWATER_CRASH_AT", format!("{point}:{count}"));
             }
@@ -139,6 +132,21 @@ fn crash_and_compare(case: &Case<'_>) {
             process.crash();
         }
     });
+    num_points
+}
+
+/// Crashes a process so often, and compares what it published with what should have been.
+fn crash_and_compare(case: &Case<'_>) {
+    let &Case { num_partitions, directory, feed, num_kills } = case;
+    let broker = broker();
+    let cluster = Cluster::at(broker.brokers());
+    let setup = Setup::new(&cluster, num_partitions);
+    let dir = directory.map(|path| format!("state.dir={}", path.display()));
+    let format = if feed == Feed::Arrow { "input.format=arrow" } else { "input.format=json" };
+    let sets: Vec<&str> = SETS.into_iter().chain([format]).chain(dir.as_deref()).collect();
+
+    let begun = Instant::now();
+    let num_points = crash_while_fed(&setup, feed, &sets, num_kills);
     let process = setup.start(&sets);
     wait_until_done(&setup, &process);
     let epoch_and_updates = (process.status()["epoch"].clone(), process.status()["updates"].clone());

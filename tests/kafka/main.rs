@@ -26,5 +26,6 @@ mod sizes;
 mod state_commands;
 mod targets;
 mod uncrashed;
+mod verify;
 mod wire;
 mod years;
