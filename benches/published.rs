@@ -10,7 +10,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tailwater::{
     config::Config,
@@ -63,7 +63,7 @@ fn run(table: &str, key: &str, noise: &str, seed: u64, passes: usize) -> f64 {
     let mut lines = table.lines();
     let names: Vec<&str> = lines.next().unwrap().split(',').collect();
     let (target, features) = names.split_last().unwrap();
-    let mut events: Vec<Rc<Event>> = lines.map(|line| Rc::new(event(line))).collect();
+    let mut events: Vec<Arc<Event>> = lines.map(|line| Arc::new(event(line))).collect();
     shuffle(&mut events, seed, 0);
     let (train, test) = events.split_at(events.len() * 4 / 5);
 
@@ -89,7 +89,7 @@ fn run(table: &str, key: &str, noise: &str, seed: u64, passes: usize) -> f64 {
     let mut workspace = densities.net.workspace();
     // The net alone: nothing was learned without features.
     let density = densities.net;
-    let score = |event: &Rc<Event>| {
+    let score = |event: &Arc<Event>| {
         let params = model.distribution(event);
         let (own, target) = params.split_at(params.len() - 2);
         let (center, scale) = (f64::from(target[0]), f64::from(target[1]));

@@ -7,7 +7,7 @@
 //!
 //! It tells the log score against the truth's as it learns, and writes the learned densities as an SVG (`two-moons.svg`).
 
-use std::{error::Error, f64::consts::PI, rc::Rc};
+use std::{error::Error, f64::consts::PI, sync::Arc};
 
 use plotters::prelude::*;
 use tailwater::{
@@ -107,7 +107,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         points.iter().map(at).collect()
     };
 
-    let warmup: Vec<Rc<Event>> = (0..config.learn.warmup).map(|nth| Rc::new(draw(nth).0)).collect();
+    let warmup: Vec<Arc<Event>> = (0..config.learn.warmup).map(|nth| Arc::new(draw(nth).0)).collect();
     model.fit(&warmup);
     let (mut learned, mut truth, mut count) = (0.0, 0.0, 0.0);
     for begin in (warmup.len()..num_events).step_by(config.learn.batch) {
@@ -120,7 +120,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             truth += true_log_density(values, *angle);
             count += 1.0;
         }
-        model.learn(&drawn.into_iter().map(|(event, _)| Rc::new(event)).collect::<Vec<_>>());
+        model.learn(&drawn.into_iter().map(|(event, _)| Arc::new(event)).collect::<Vec<_>>());
         if begin / TOLD_EVERY != (begin + config.learn.batch) / TOLD_EVERY {
             let (told, of_truth) = (learned / count, truth / count);
             println!(

@@ -306,7 +306,7 @@ fn pad(text: &str, width: usize, value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::rc::Rc;
+    use std::sync::Arc;
 
     use super::*;
     use crate::{
@@ -359,7 +359,7 @@ mod tests {
             params: if is_warm { [0.5, -1.0][..].into() } else { [].into() },
             realized: crate::score::Realized::unknown(1),
         };
-        Scored { event: Rc::new(event), score: Rc::new(score) }
+        Scored { event: Arc::new(event), score: Arc::new(score) }
     }
 
     fn rows() -> [Scored; 3] {

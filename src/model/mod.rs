@@ -1,6 +1,6 @@
 //! The model: features to inputs, the net, and its training.
 
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     config::{Calibrate, Config, Support},
@@ -151,7 +151,7 @@ impl Model {
         }
         self.targets = saved.targets;
         if self.steps > 1 {
-            let recent: Vec<Rc<Event>> = saved.recent.into_iter().map(Labelled::into_event).collect();
+            let recent: Vec<Arc<Event>> = saved.recent.into_iter().map(Labelled::into_event).collect();
             self.recent.add(&recent);
         }
         Ok(())
@@ -244,8 +244,8 @@ impl Model {
     }
 
     /// Ends the warm-up: sets the normalisers from these labelled events.
-    pub fn fit(&mut self, events: &[Rc<Event>]) {
-        self.inputs.fit(events.iter().map(Rc::as_ref));
+    pub fn fit(&mut self, events: &[Arc<Event>]) {
+        self.inputs.fit(events.iter().map(Arc::as_ref));
         let fit = |axis: usize| {
             let mut values: Vec<f64> = events.iter().map(|event| label(event)[axis]).collect();
             Standardiser::fit(&mut values, self.support)
@@ -263,7 +263,7 @@ impl Model {
     ///
     /// # Panics
     /// During the warm-up: there are no inputs to learn from yet.
-    pub fn learn(&mut self, batch: &[Rc<Event>]) -> Vec<Step> {
+    pub fn learn(&mut self, batch: &[Arc<Event>]) -> Vec<Step> {
         assert!(self.is_ready(), "learning begins when the warm-up has ended");
         batch.iter().for_each(|event| self.inputs.learn_categories(event));
         self.learner.count(batch.len());
@@ -282,7 +282,7 @@ impl Model {
     }
 
     /// Follows inputs and targets with their units, which changes nothing of what the net computes.
-    fn adapt(&mut self, batch: &[Rc<Event>]) {
+    fn adapt(&mut self, batch: &[Arc<Event>]) {
         let Self { inputs, learner, targets, density, .. } = self;
         for event in batch {
             inputs.follow(event);
@@ -297,7 +297,7 @@ impl Model {
     }
 
     /// Takes one step on these events.
-    fn take_step(&mut self, events: &[Rc<Event>]) -> Step {
+    fn take_step(&mut self, events: &[Arc<Event>]) -> Step {
         let mut targets = Vec::with_capacity(events.len() * self.targets.len());
         let mut rows = Vec::with_capacity(events.len());
         for event in events {

@@ -1,6 +1,6 @@
 //! The records learned from last, for further steps on them.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{noise::Draws, saved::Labelled};
 use crate::record::Event;
@@ -12,18 +12,18 @@ const DECAY: f64 = 400.0;
 
 /// Labelled events, the newest last.
 #[derive(Debug, Clone, Default)]
-pub struct Recent(VecDeque<Rc<Event>>);
+pub struct Recent(VecDeque<Arc<Event>>);
 
 impl Recent {
     /// Takes note of events that are learned from, without what is of no use for that; the oldest are forgotten.
-    pub fn add(&mut self, events: &[Rc<Event>]) {
+    pub fn add(&mut self, events: &[Arc<Event>]) {
         self.0.extend(events.iter().map(|event| Labelled::of(event).into_event()));
         let surplus = self.0.len().saturating_sub(NUM_RECENT);
         self.0.drain(..surplus);
     }
 
     /// Draws so many, each anew, the newest the most often; there is at least one.
-    pub fn sample(&self, count: usize, draws: &mut Draws) -> Vec<Rc<Event>> {
+    pub fn sample(&self, count: usize, draws: &mut Draws) -> Vec<Arc<Event>> {
         let newest = self.0.len() - 1;
         // Of an exponential distribution what lies within.
         let within = -(-(self.0.len() as f64) / DECAY).exp_m1();
@@ -33,7 +33,7 @@ impl Recent {
 
     /// All of them, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Event> {
-        self.0.iter().map(Rc::as_ref)
+        self.0.iter().map(Arc::as_ref)
     }
 }
 
@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    fn event(nth: usize) -> Rc<Event> {
+    fn event(nth: usize) -> Arc<Event> {
         Labelled { features: vec![], target: vec![nth as f64] }.into_event()
     }
 

@@ -1,6 +1,6 @@
 //! What a snapshot keeps of the model, as plain values. Restoring checks all of it before any of it is used.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -88,9 +88,9 @@ impl Labelled {
 
     /// An event that can be learned from; it was published long ago, so nothing else of it matters.
     #[must_use]
-    pub fn into_event(self) -> Rc<Event> {
+    pub fn into_event(self) -> Arc<Event> {
         let target = Target { values: self.target.into(), known: Known::WithEvent };
-        Rc::new(Event::bare(self.features.into(), Some(target)))
+        Arc::new(Event::bare(self.features.into(), Some(target)))
     }
 
     /// Whether it has as many features and finite targets.

@@ -15,7 +15,7 @@
 //! Between any two records [`Operator::saved`] is all that the rest depends on. A restored operator first catches up
 //! (`restore`): what it takes until then was published before, and its actions are not to be done again.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::{
     config::{Config, FeatureKind},
@@ -111,9 +111,11 @@ pub struct Operator {
     /// How long an event waits for its target, µs.
     wait_us: i64,
     learning: Learning,
+    /// Targets that become known at this time or later are not learned from, µs since 1970.
+    learn_until_us: i64,
     batch_rows: usize,
     /// Labelled events that are not learned from yet: the warm-up's, then the unfinished mini-batch.
-    labelled: Vec<Rc<Event>>,
+    labelled: Vec<Arc<Event>>,
     positions: Positions,
     /// What was taken since `take_order` was asked before.
     order: Order,
@@ -158,6 +160,7 @@ impl Operator {
             stream_time_us: i64::MIN,
             wait_us: i64::try_from(config.target.wait.as_micros()).unwrap_or(i64::MAX),
             learning: if config.learn.enabled { Learning::On { warmup_rows } } else { Learning::Off },
+            learn_until_us: i64::MAX,
             batch_rows: config.learn.batch,
             labelled: Vec::new(),
             positions,
@@ -207,6 +210,11 @@ impl Operator {
         if let Some(restoring) = &mut self.restoring {
             restoring.set_scores(scores);
         }
+    }
+
+    /// Learns from no target that becomes known at this time or later, µs since 1970.
+    pub fn learn_until(&mut self, until_us: i64) {
+        self.learn_until_us = until_us;
     }
 
     /// Counts another life of the model.
@@ -458,7 +466,7 @@ impl Operator {
             realized: self.unknown(),
             params,
         };
-        Held { event: Rc::new(event), score: Rc::new(score), is_bet_on }
+        Held { event: Arc::new(event), score: Arc::new(score), is_bet_on }
     }
 
     /// Releases what is due before the event, some of it at least, and then scores it.
@@ -490,7 +498,7 @@ impl Operator {
             Some(Known::At(at_us)) => at_us < self.stream_time_us,
             None => false,
         };
-        let score = Rc::new(Score {
+        let score = Arc::new(Score {
             epoch: self.epoch,
             updates: self.model.updates(),
             status: if self.model.is_of_net(&params) { Status::Ok } else { Status::Warmup },
@@ -498,7 +506,7 @@ impl Operator {
             realized: if known_now { self.figures.realize(&params, &event) } else { self.unknown() },
             params,
         });
-        let mut held = Held { event: Rc::new(event), score, is_bet_on: false };
+        let mut held = Held { event: Arc::new(event), score, is_bet_on: false };
         actions.push(Action::Score(Scored { event: held.event.clone(), score: held.score.clone() }));
         match known {
             _ if known_now => {
@@ -539,7 +547,7 @@ impl Operator {
             let realized = self.figures.realize(&score.params, event);
             let score = if score.figures.is_empty() {
                 let figures = self.figures.evaluate(&score.params, &event.thresholds);
-                Rc::new(Score { figures, ..Score::clone(score) })
+                Arc::new(Score { figures, ..Score::clone(score) })
             } else {
                 score.clone()
             };
@@ -551,6 +559,9 @@ impl Operator {
             self.watch.see(*is_bet_on, score, &score.realized, &event.thresholds, self.stream_time_us);
         }
         let Learning::On { warmup_rows } = self.learning else { return };
+        if known_us.unwrap_or(event.time_us) >= self.learn_until_us {
+            return;
+        }
         self.model.judge(if is_own { &score.params } else { &[] }, event);
         self.labelled.push(event.clone());
         if self.model.is_ready() {
@@ -570,7 +581,7 @@ impl Operator {
 
     /// Learns from the first `records` labelled events.
     fn learn(&mut self, records: usize, actions: &mut Vec<Action>) {
-        let batch: Vec<Rc<Event>> = self.labelled.drain(..records).collect();
+        let batch: Vec<Arc<Event>> = self.labelled.drain(..records).collect();
         for (nth, step) in self.model.learn(&batch).into_iter().enumerate() {
             // Later steps are on records that were learned from.
             let records = if nth == 0 { records } else { 0 };

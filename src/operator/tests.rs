@@ -260,8 +260,8 @@ fn an_event_whose_target_does_not_come_within_the_wait_expires() {
 fn no_more_events_wait_than_the_bound_and_the_rest_expire() {
     let mut waiting = Waiting::default();
     let held = Held {
-        event: Rc::new(event(0, None)),
-        score: Rc::new(Score {
+        event: Arc::new(event(0, None)),
+        score: Arc::new(Score {
             epoch: 1,
             updates: 0,
             status: Status::Warmup,

@@ -1,6 +1,6 @@
 //! Events that wait for their targets to become known.
 
-use std::{cmp::Reverse, collections::BinaryHeap, rc::Rc};
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
 use super::saved::WaitingEntry;
 use crate::{record::Event, score::Score};
@@ -13,9 +13,9 @@ pub const MAX_WAITING: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Held {
     /// The event.
-    pub event: Rc<Event>,
+    pub event: Arc<Event>,
     /// Its score.
-    pub score: Rc<Score>,
+    pub score: Arc<Score>,
     /// Its outcome is bet on: [`Watch::admit`](crate::watch::Watch::admit).
     pub is_bet_on: bool,
 }

@@ -91,16 +91,24 @@ impl<R: Row> BatchBuilder<R> {
     /// # Errors
     /// When Arrow can't encode the batch.
     pub fn finish(&mut self) -> Result<Vec<u8>, EncodeError> {
-        let schema = self.schema.arrow();
         let capacity = self.overhead_bytes + self.row_bytes;
-        self.num_rows = 0;
-        self.row_bytes = 0;
-        let columns = self.columns.iter_mut().map(Column::finish).collect();
-        let batch = RecordBatch::try_new(schema.clone(), columns)?;
+        let batch = self.finish_batch()?;
         let options = IpcWriteOptions::try_new(ALIGNMENT_BYTES, false, MetadataVersion::V5)?;
+        let schema = self.schema.arrow();
         let mut writer = StreamWriter::try_new_with_options(Vec::with_capacity(capacity), schema, options)?;
         writer.write(&batch)?;
         Ok(writer.into_inner()?)
+    }
+
+    /// The rows as they are; the builder starts anew.
+    ///
+    /// # Errors
+    /// When they are no batch to Arrow.
+    pub fn finish_batch(&mut self) -> Result<RecordBatch, EncodeError> {
+        self.num_rows = 0;
+        self.row_bytes = 0;
+        let columns = self.columns.iter_mut().map(Column::finish).collect();
+        Ok(RecordBatch::try_new(self.schema.arrow().clone(), columns)?)
     }
 }
 

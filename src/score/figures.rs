@@ -70,7 +70,7 @@ impl Figures {
 }
 
 /// The density's parameters, and center and scale of each of the `dim` targets.
-pub(super) fn split(params: &[f32], dim: usize) -> (&[f32], impl Iterator<Item = Normaliser>) {
+pub(crate) fn split(params: &[f32], dim: usize) -> (&[f32], impl Iterator<Item = Normaliser>) {
     let (density, targets) = params.split_at(params.len() - 2 * dim);
     let normaliser = |pair: &[f32]| Normaliser { center: f64::from(pair[0]), scale: f64::from(pair[1]) };
     (density, targets.chunks_exact(2).map(normaliser))

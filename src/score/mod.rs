@@ -15,7 +15,7 @@ pub mod whole;
 #[cfg(test)]
 mod tests;
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
@@ -100,18 +100,18 @@ impl Realized {
 #[derive(Debug, Clone)]
 pub struct Scored {
     /// The event.
-    pub event: Rc<Event>,
+    pub event: Arc<Event>,
     /// Its score.
-    pub score: Rc<Score>,
+    pub score: Arc<Score>,
 }
 
 /// A target that came after its event was scored: one row of the outcomes topic.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The event.
-    pub event: Rc<Event>,
+    pub event: Arc<Event>,
     /// The score it was given.
-    pub score: Rc<Score>,
+    pub score: Arc<Score>,
     /// When the target became known, µs since 1970.
     pub target_time_us: i64,
     /// The target and its score.

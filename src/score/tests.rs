@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use ::arrow::{
     array::{Array, AsArray, RecordBatch},
@@ -83,13 +83,13 @@ fn score(status: Status) -> Score {
 
 fn scored() -> Scored {
     let carry = [Cell::Text("UA1545".into()), Cell::Number(1400.0)];
-    Scored { event: Rc::new(event(Some(b"UA1545"), carry)), score: Rc::new(score(Status::Ok)) }
+    Scored { event: Arc::new(event(Some(b"UA1545"), carry)), score: Arc::new(score(Status::Ok)) }
 }
 
 /// Of a row in warm-up, without a key, whose carried values have other types than their columns.
 fn unscored() -> Scored {
     let carry = [Cell::Number(1545.0), Cell::Text("far".into())];
-    Scored { event: Rc::new(event(None, carry)), score: Rc::new(score(Status::Warmup)) }
+    Scored { event: Arc::new(event(None, carry)), score: Arc::new(score(Status::Warmup)) }
 }
 
 fn outcome(of: Scored) -> Outcome {
@@ -271,7 +271,7 @@ fn a_json_outcome_tells_when_the_target_came() {
 #[test]
 fn a_json_key_that_is_no_text_stands_in_hexadecimal() {
     let carry = [Cell::Null, Cell::Null];
-    let row = Scored { event: Rc::new(event(Some(&[0xff, 0x0a]), carry)), ..scored() };
+    let row = Scored { event: Arc::new(event(Some(&[0xff, 0x0a]), carry)), ..scored() };
     let json = JsonEncoder::new(&score_schema(InputFormat::Json)).encode(&row);
     let object: serde_json::Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(object["key_hex"], "ff0a");
@@ -283,7 +283,7 @@ fn a_json_key_that_is_no_text_stands_in_hexadecimal() {
 #[should_panic(expected = "as many parameters")]
 fn a_score_of_another_model_is_refused() {
     let score = Score { params: [1.0].into(), ..score(Status::Ok) };
-    encode(&score_schema(InputFormat::Json), &[Scored { score: Rc::new(score), ..scored() }]);
+    encode(&score_schema(InputFormat::Json), &[Scored { score: Arc::new(score), ..scored() }]);
 }
 
 proptest! {
@@ -298,8 +298,8 @@ proptest! {
         for (key, text, is_warm) in keys {
             let carry = [Cell::Text(text.into()), Cell::Null];
             let status = if is_warm { Status::Ok } else { Status::Warmup };
-            let event = Rc::new(event(key.as_ref().map(|key| &key[..]), carry));
-            builder.push(&Scored { event, score: Rc::new(score(status)) });
+            let event = Arc::new(event(key.as_ref().map(|key| &key[..]), carry));
+            builder.push(&Scored { event, score: Arc::new(score(status)) });
         }
         let bound = builder.num_bytes();
         let payload = builder.finish().unwrap();
@@ -344,7 +344,7 @@ fn a_row_that_is_another_one_by_a_bit_is_told_by_its_column_in_either_format() {
         for (columns, change) in changes {
             let Scored { mut event, mut score } = scored();
             let recomputed = Scored { event: event.clone(), score: score.clone() };
-            change(Rc::make_mut(&mut event), Rc::make_mut(&mut score));
+            change(Arc::make_mut(&mut event), Arc::make_mut(&mut score));
             let published = whole::rows(content_type.as_bytes(), &encode(&Scored { event, score })).unwrap();
             let [published] = <[_; 1]>::try_from(published).unwrap();
             let own = whole::WholeRow::of(&recomputed, &schema, &published).unwrap();
@@ -362,7 +362,7 @@ fn a_row_that_is_another_one_by_a_bit_is_told_by_its_column_in_either_format() {
 fn what_differs_is_shown_with_all_of_its_digits_and_a_column_that_is_missing_is_told() {
     let schema = score_schema(InputFormat::Arrow);
     let mut row = scored();
-    Rc::make_mut(&mut row.score).figures[1] = f64::from_bits(0.0625f64.to_bits() + 1);
+    Arc::make_mut(&mut row.score).figures[1] = f64::from_bits(0.0625f64.to_bits() + 1);
     let published =
         whole::rows(b"", &JsonEncoder::new(&score_schema(InputFormat::Json)).encode(&row)).unwrap();
     let own = whole::WholeRow::of(&scored(), &schema, &published[0]).unwrap();
