@@ -87,8 +87,15 @@ impl<T: 'static> Kind<T> {
 
 /// What is written in place of a value that may be a secret.
 fn hidden() -> Value {
-    Value::Text("***".to_owned())
+    Value::Text(HIDDEN.to_owned())
 }
+
+/// Whether a value stands for one that is never written.
+pub(super) fn is_hidden(value: &Value) -> bool {
+    matches!(value, Value::Text(text) if text == HIDDEN)
+}
+
+const HIDDEN: &str = "***";
 
 fn written<T: Display + ?Sized>(text: &T) -> Value {
     Value::Text(text.to_string())

@@ -7,6 +7,7 @@
 
 mod check;
 mod duration;
+mod effective;
 mod error;
 mod facts;
 mod hash;
@@ -26,8 +27,8 @@ pub use reference::reference;
 pub use sections::{Admin, Delivery, Input, Kafka, Learn, Model, Monitor, Output, Score, State, Target};
 pub use types::{
     Activation, Calibrate, Feature, FeatureKind, FieldPath, FlowKind, Guarantee, InputFormat, MAX_TARGETS,
-    ModelKind, Noise, NotAStart, OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Support, Threshold,
-    ThresholdValue, TimeField, TimeUnit, Transform,
+    ModelKind, Noise, NotAPlace, NotAStart, OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Support,
+    Threshold, ThresholdValue, TimeField, TimeUnit, Transform,
 };
 
 use error::Errors;
@@ -78,9 +79,22 @@ impl Config {
         sets: &[String],
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
+        Self::load_for(Purpose::Stream, path, sets, env)
+    }
+
+    /// The same for this purpose.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load_for(
+        purpose: Purpose,
+        path: &Path,
+        sets: &[String],
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
         let file_name = path.display().to_string();
         match fs::read_to_string(path) {
-            Ok(text) => Self::from_parts(&text, &file_name, sets, env),
+            Ok(text) => Self::from_text(purpose, &text, &file_name, sets, env),
             Err(error) => {
                 let mut errors = Errors::default();
                 errors.push(
@@ -104,9 +118,22 @@ impl Config {
         sets: &[String],
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
+        Self::from_text(Purpose::Stream, text, file_name, sets, env)
+    }
+
+    fn from_text(
+        purpose: Purpose,
+        text: &str,
+        file_name: &str,
+        sets: &[String],
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
         let variables: Variables = env.collect();
         let mut errors = Errors::default();
         let config = tree::read(text, sets, &variables, &mut errors).map(|mut tree| {
+            if purpose == Purpose::File {
+                stand_in_for_topics(&mut tree);
+            }
             derive(&mut tree);
             let config = read(&tree, &mut Reading { errors: &mut errors, variables: &variables });
             check::check(&config, &tree, &mut errors);
@@ -114,6 +141,31 @@ impl Config {
         });
         errors.into_result(file_name)?;
         Ok(config.expect("a text that is no TOML is an error"))
+    }
+}
+
+/// What a config is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Topics.
+    Stream,
+    /// A file of records: brokers, group and topics need not be set.
+    File,
+}
+
+/// Puts something in the place of what only topics need.
+fn stand_in_for_topics(tree: &mut Table) {
+    for (key, value) in [
+        ("kafka.brokers", "none"),
+        ("kafka.group", "replay"),
+        ("input.topic", "input"),
+        ("output.topic", "scores"),
+    ] {
+        if tree.at(key).is_none() {
+            let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+            // It fails where the section is no table, which reading it reports.
+            tree.set(&path, Node::new(Value::Text(value.to_owned()), Origin::Unset)).ok();
+        }
     }
 }
 

@@ -67,8 +67,14 @@ pub(super) trait Section: Sized {
     /// Takes its keys from a table. What is missing or wrong is reported, and a value that would be right stands in,
     /// so that checks across keys can go on.
     fn take(table: &mut TableReader<'_, '_>) -> Self;
+    /// The values of its keys, in the same order.
+    fn values(&self) -> Vec<Value>;
     /// What a saved state remembers of it.
-    fn facts(&self) -> Vec<Fact>;
+    fn facts(&self) -> Vec<Fact> {
+        let keys = Self::keys().into_iter().zip(self.values());
+        keys.filter_map(|(key, value)| Fact::of(&format!("{}.{}", Self::NAME, key.name), key.change, &value))
+            .collect()
+    }
 }
 
 /// Lists a section's keys: documentation, type, [`Presence`], [`Kind`] and [`Change`] of each.
@@ -108,13 +114,8 @@ macro_rules! section {
                 Self { $($key: table.take(stringify!($key), $presence, &$kind)),* }
             }
 
-            fn facts(&self) -> Vec<Fact> {
-                let facts = [$(Fact::of(
-                    concat!($name, ".", stringify!($key)),
-                    $change,
-                    &Kind::<$type>::from($kind).write(&self.$key),
-                )),*];
-                facts.into_iter().flatten().collect()
+            fn values(&self) -> Vec<Value> {
+                vec![$(Kind::<$type>::from($kind).write(&self.$key)),*]
             }
         }
     };

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use super::{
     Change::{Free, NewModel, Noted},
-    Fact,
     kind::{self, Kind},
     section::{
         Key, LaterKey,
         Presence::{Default, Derived, Optional, Required},
         Section, TableReader, section,
     },
+    tree::Value,
     types::{
         Activation, Calibrate, FieldPath, FlowKind, Guarantee, InputFormat, MAX_TARGETS, ModelKind, Noise,
         OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Support, Threshold, TimeField,

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use super::duration;
+
 /// A value that may be a secret: never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
@@ -66,6 +68,20 @@ impl FromStr for Start {
     }
 }
 
+impl Start {
+    /// The same, or an age before now such as `7d`.
+    ///
+    /// # Errors
+    /// When the text is none of them.
+    pub fn parse_with_age(text: &str, now_us: i64) -> Result<Self, NotAPlace> {
+        if let Ok(start) = text.parse() {
+            return Ok(start);
+        }
+        let age = duration::parse(text).ok_or(NotAPlace)?;
+        Ok(Self::At(now_us.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX))))
+    }
+}
+
 impl fmt::Display for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -78,6 +94,13 @@ impl fmt::Display for Start {
         }
     }
 }
+
+/// A text that is neither a [`Start`] nor an age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be earliest, latest, an RFC 3339 time with its offset such as 2013-01-01T00:00:00Z, or an age such as 7d"
+)]
+pub struct NotAPlace;
 
 /// A text that is no [`Start`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
