@@ -55,7 +55,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    fn new(plan: &Plan, batch: RecordBatch) -> Result<Self, ArrowError> {
+    pub fn new(plan: &Plan, batch: RecordBatch) -> Result<Self, ArrowError> {
         let mut columns = Vec::new();
         columns.resize_with(plan.num_slots(), || None);
         collect(&plan.root, &StructArray::from(batch.clone()), None, &mut columns)?;

@@ -18,6 +18,8 @@ pub use event::{Cell, Event, Known, Record, Reject, RejectReason, Target};
 pub use plan::{CarryType, carry_types};
 pub(crate) use value::number_text;
 
+use ::arrow::{array::RecordBatch, error::ArrowError};
+
 use crate::config::{Config, InputFormat};
 use plan::Plan;
 use reject::Fault;
@@ -68,6 +70,21 @@ impl Decoder {
     ///
     /// A message without rows gives an `empty` reject, so that its offset is passed like any other.
     pub fn decode(&mut self, message: &Message<'_>, out: &mut Vec<Record>) {
+        self.decode_as(self.format, message, out);
+    }
+
+    /// Appends the record of a file's line, a JSON object: a message as [`Self::decode_table`] makes one of a row.
+    pub fn decode_line(&mut self, line: &[u8], number: i64, out: &mut Vec<Record>) {
+        self.decode_as(InputFormat::Json, &self.in_file(number, Some(line)), out);
+    }
+
+    /// What stands in a file at this number. Where the config names no event time, the number stands for it too, in seconds.
+    fn in_file<'a>(&self, number: i64, payload: Option<&'a [u8]>) -> Message<'a> {
+        let timestamp_ms = self.plan.time.is_none().then(|| number.saturating_mul(1_000));
+        Message { partition: 0, offset: number, timestamp_ms, key: None, payload }
+    }
+
+    fn decode_as(&mut self, format: InputFormat, message: &Message<'_>, out: &mut Vec<Record>) {
         let Some(payload) = message.payload else {
             let fault = Fault::new(RejectReason::Empty, "the message has no value");
             return out.push(fault.reject(message, 0, true, None));
@@ -77,13 +94,42 @@ impl Decoder {
             let fault = Fault::new(RejectReason::Oversized, detail);
             return out.push(fault.reject(message, 0, true, Some(payload.into())));
         }
-        let decoded = match self.format {
+        let decoded = match format {
             InputFormat::Json => self.decode_json(message, payload, out),
             InputFormat::Arrow => self.decode_arrow(message, payload, out),
         };
         if let Err(fault) = decoded {
             out.push(fault.reject(message, 0, true, Some(payload.into())));
         }
+    }
+
+    /// Appends a record for each row of a file's table, or of a part of it. Each is a message of its own: of partition 0, without a key, its
+    /// number in the file being its offset; `first` is that of the part's first row. `is_typed`: the table's columns have types; otherwise they
+    /// are texts, and what they say is decided by what is wanted, an empty one being null.
+    ///
+    /// # Errors
+    /// When a column can't be read as any type that a field may have.
+    pub fn decode_table(
+        &mut self,
+        table: &RecordBatch,
+        is_typed: bool,
+        first: i64,
+        out: &mut Vec<Record>,
+    ) -> Result<(), ArrowError> {
+        let batch = arrow::Batch::new(&self.plan, table.clone())?;
+        out.reserve(batch.num_rows());
+        for index in 0..batch.num_rows() {
+            batch.fill(index, &mut self.slots);
+            if !is_typed {
+                self.slots.iter_mut().for_each(Value::untype);
+            }
+            let message = self.in_file(first + index as i64, None);
+            out.push(match row::event(&self.plan, &self.slots, &message, 0, true) {
+                Ok(event) => Record::Event(event),
+                Err(fault) => fault.reject(&message, 0, true, None),
+            });
+        }
+        Ok(())
     }
 
     fn decode_json(

@@ -154,7 +154,8 @@ impl RowReader<'_> {
         if value.is_null() {
             return Ok(Cell::Null);
         }
-        if !value.number().is_none_or(f64::is_finite) {
+        let is_text = matches!(value, Value::Written(_)); // "nan" is one, too
+        if !is_text && !value.number().is_none_or(f64::is_finite) {
             return Err(self.fault(slot, RejectReason::NonFinite, value.describe()));
         }
         let text = value.text().ok_or_else(|| self.wrong_type(slot, "a text or a number"))?;

@@ -31,6 +31,12 @@ pub fn rfc3339(us: i64) -> impl fmt::Display {
 /// Reads a time in µs since 1970; the error says what was expected and what was found.
 pub(super) fn read(value: &Value, unit: TimeUnit) -> Result<i64, String> {
     let us = match (value, unit) {
+        (Value::Written(text), _) => {
+            // Whole numbers first: nanoseconds since 1970 have more digits than a double.
+            let number = text.trim().parse().map(Value::Int);
+            let typed = number.or_else(|_| text.trim().parse().map(Value::Float));
+            return read(&typed.unwrap_or_else(|_| Value::Text(text.clone())), unit);
+        }
         (Value::Text(text), TimeUnit::Auto) => {
             let time = text.parse::<Timestamp>();
             time.map_err(|_| mismatch(value, unit))?.as_microsecond().into()

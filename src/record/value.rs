@@ -19,6 +19,8 @@ pub(super) enum Value {
     /// Not necessarily finite.
     Float(f64),
     Text(CompactString),
+    /// A text of a format that has no types: a number or a time where one is wanted and it reads as one.
+    Written(CompactString),
     /// µs since 1970, from a column that is a time by its type; out of range ones saturate.
     Time(i64),
     /// Something that no field may be, in words: "an object".
@@ -30,13 +32,21 @@ impl Value {
         matches!(self, Self::Null)
     }
 
+    /// Takes a text's type away; an empty one is null.
+    pub fn untype(&mut self) {
+        if let Self::Text(text) = self {
+            *self = if text.is_empty() { Self::Null } else { Self::Written(std::mem::take(text)) };
+        }
+    }
+
     /// As a number, booleans as 0 and 1; not necessarily finite.
     pub fn number(&self) -> Option<f64> {
-        match *self {
-            Self::Bool(value) => Some(f64::from(u8::from(value))),
-            Self::Int(value) => Some(value as f64),
-            Self::UInt(value) => Some(value as f64),
-            Self::Float(value) => Some(value),
+        match self {
+            Self::Bool(value) => Some(f64::from(u8::from(*value))),
+            Self::Int(value) => Some(*value as f64),
+            Self::UInt(value) => Some(*value as f64),
+            Self::Float(value) => Some(*value),
+            Self::Written(text) => text.trim().parse().ok(),
             _ => None,
         }
     }
@@ -48,7 +58,7 @@ impl Value {
             Self::Int(value) => Some(value.to_compact_string()),
             Self::UInt(value) => Some(value.to_compact_string()),
             Self::Float(value) => Some(number_text(*value)),
-            Self::Text(text) => Some(text.clone()),
+            Self::Text(text) | Self::Written(text) => Some(text.clone()),
             Self::Time(us) => Some(time::rfc3339(*us).to_compact_string()),
             Self::Null | Self::Other(_) => None,
         }
@@ -58,7 +68,7 @@ impl Value {
     pub fn describe(&self) -> String {
         match self {
             Self::Null => "nothing".to_owned(),
-            Self::Text(text) => {
+            Self::Text(text) | Self::Written(text) => {
                 // Cut before quoting: a value may be a megabyte long.
                 let mut text: String = text.chars().take(MAX_QUOTED_CHARS + 1).collect();
                 cut(&mut text, MAX_QUOTED_CHARS);
