@@ -1,0 +1,103 @@
+//! A quantile against the targets that came.
+
+use super::{
+    case::{Case, Layout},
+    judgement::{Judged, percent},
+    statistics::{coverage::Hits, power::power, proper},
+    summary::{QuantileSummary, Rate},
+};
+
+/// A quantile of one target.
+pub struct Quantile {
+    /// Its column.
+    pub column: String,
+    /// In words: "99 % quantile".
+    pub title: String,
+    /// Its level.
+    pub level: f64,
+    /// The target's place among the fields.
+    pub axis: usize,
+    /// Its place among the figures.
+    pub figure: usize,
+    hits: Hits,
+    pinball: usize,
+    above: usize,
+}
+
+impl Quantile {
+    /// One whose targets are called `prefix`.
+    pub fn new(
+        column: &str,
+        prefix: &str,
+        level: f64,
+        axis: usize,
+        figure: usize,
+        layout: &mut Layout,
+    ) -> Self {
+        let title = format!("{prefix}{} quantile", percent(level));
+        Self {
+            pinball: layout.score(format!("pinball_{column}"), format!("Pinball loss, {title}")),
+            above: layout.value(),
+            column: column.to_owned(),
+            title,
+            level,
+            axis,
+            figure,
+            hits: Hits::new(1.0 - level),
+        }
+    }
+
+    /// Judges an event; whether its target is above, where it has the quantile.
+    pub fn push(&mut self, case: &Case<'_>, values: &mut [f64]) -> Option<bool> {
+        let q = case.figure(self.figure);
+        if q.is_nan() {
+            return None;
+        }
+        let is_above = case.is_above(self.axis, q, self.level);
+        self.hits.push(is_above, q);
+        values[self.pinball] = proper::pinball(case.target(self.axis), q, self.level);
+        values[self.above] = f64::from(u8::from(is_above));
+        Some(is_above)
+    }
+
+    /// The column of 1 above and 0 below.
+    #[must_use]
+    pub fn above(&self) -> usize {
+        self.above
+    }
+
+    /// How many times the variance of the number above is what it would be were events independent.
+    #[must_use]
+    pub fn design_effect(&self, judged: &Judged<'_>) -> f64 {
+        judged.sums.design_effect(self.above).unwrap_or(1.0).max(1.0)
+    }
+
+    /// What it comes to.
+    #[must_use]
+    pub fn finish(&self, judged: &Judged<'_>) -> QuantileSummary {
+        let (events, p) = (self.hits.events(), 1.0 - self.level);
+        let exceeded = Rate {
+            events,
+            observed: self.hits.hits(),
+            expected: events as f64 * p,
+            interval: judged.interval(self.above),
+        };
+        // The nearer end is the tail: a 1 % quantile is about what lies below it.
+        let tail = p.min(self.level);
+        QuantileSummary {
+            column: self.column.clone(),
+            level: self.level,
+            held: judged.held(self.above, p, tail),
+            binomial: self.hits.binomial(),
+            kupiec: self.hits.proportion_of_failures(),
+            independence: self.hits.independence(),
+            conditional_coverage: self.hits.conditional_coverage(),
+            dynamic_quantile: self.hits.dynamic_quantile(),
+            clustering: self.hits.clustering(),
+            traffic_light: self.hits.traffic_light(),
+            pinball: judged.mean(self.pinball),
+            power: power(events, tail, self.design_effect(judged)),
+            exceeded,
+        }
+    }
+}
