@@ -14,6 +14,7 @@ demo: setup ## the operator on a year of real flights, in one process
 
 test: setup ## all tests: unit, property, oracle, and on a real Kafka (needs Java 17+ and Maven, or KAFKA_BROKERS)
 	scripts/kafka.sh with cargo test --release
+	scripts/browser.sh with cargo test --release --test browser -- --ignored
 
 KILLS ?= 100
 SEED ?= 1

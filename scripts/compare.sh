@@ -21,11 +21,18 @@ if [ ! -e "$environment/ready" ]; then
   "$environment/bin/pip" install --quiet --disable-pip-version-check --requirement "$packages"
   touch "$environment/ready"
 fi
-cargo run --release --example flights_scores -- "$work/example.arrow"
-scores=(--scores "tailwater=$work/example.arrow")
+replay() {
+  local out=$1
+  shift
+  cargo run --release -- replay -c examples/flights.toml --input data/flights-2013.csv.zst --out "$out" "$@"
+}
+replay "$work/example"
+scores=(--scores "tailwater=$work/example/scores.parquet")
 if [ $# -gt 0 ]; then
-  cargo run --release --example flights_scores -- "$work/keys.arrow" "$@"
-  scores+=(--scores "with keys=$work/keys.arrow")
+  sets=()
+  for key in "$@"; do sets+=(--set "$key"); done
+  replay "$work/keys" "${sets[@]}"
+  scores+=(--scores "with keys=$work/keys/scores.parquet")
   echo "with keys: $*"
 fi
 "$environment/bin/python" benches/compare/flights.py --data data/flights-2013.csv.zst "${scores[@]}"

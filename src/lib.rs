@@ -21,7 +21,8 @@
 //! | [`score`] | figures of a distribution, columns, batches |
 //! | [`kafka`] | clients, leadership, reader, transactional publisher, state log, embedded cluster |
 //! | [`run`] | the threads and channels of a running operator |
-//! | [`backtest`] | what a model is held against |
+//! | [`replay`] | records of a file or a topic's range through the operator, without a live group |
+//! | [`backtest`] | whether the tails held: tests, scores, summary, report |
 //! | [`flights`] | the bundled data |
 //! | [`crash`] | named points at which tests let the process crash |
 //! | [`config`], [`cli`], [`metrics`], [`http`] | the edges |
@@ -33,9 +34,6 @@
 //! - Parameters are finite at all times; no record stops the stream.
 //! - Every queue is bounded.
 //! - One transaction carries all that belongs to a commit; a restored operator goes on to the bit.
-//!
-//! # Deliberately absent
-//! Replay: a later version brings it.
 
 pub mod backtest;
 pub mod cli;
@@ -51,6 +49,7 @@ pub mod metrics;
 pub mod model;
 pub mod operator;
 pub mod record;
+pub mod replay;
 pub mod run;
 pub mod score;
 pub mod state;

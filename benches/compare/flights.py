@@ -12,7 +12,7 @@ then. Peers learn from targets in order of (arrived_at, input order). The peers:
 A peer's crossed quantiles, and crossed probabilities, are sorted. Figures are arrays of shape (flights, 7): the
 quantiles at LEVELS in minutes, then P(delay > t) for t in THRESHOLDS.
 
-Run it as: flights.py --data data/flights-2013.csv.zst --scores scores.arrow [--out table.md]
+Run it as: flights.py --data data/flights-2013.csv.zst --scores NAME=scores.parquet [--out table.md]
 """
 
 import argparse
@@ -24,6 +24,7 @@ import lightgbm
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet
 
 LEVELS = np.array([0.5, 0.9, 0.99, 0.999])
 THRESHOLDS = np.array([15.0, 60.0, 180.0])  # minutes
@@ -214,9 +215,8 @@ def trees(flights, order, known):
 
 
 def read_scores(path, n):
-    """Reads tailwater's figures from the Arrow stream at path: (n, 7), rows placed by their offset."""
-    with pa.memory_map(path) as source, pa.ipc.open_stream(source) as reader:
-        table = reader.read_all()
+    """Reads tailwater's figures from a replay's Parquet file at path: (n, 7), rows placed by their offset."""
+    table = pa.parquet.read_table(path, columns=["offset", *COLUMNS])
     offsets = table["offset"].to_numpy()
     if len(np.unique(offsets)) != len(offsets) or (len(offsets) and not 0 <= offsets.min() <= offsets.max() < n):
         raise SystemExit(f"{path}: offsets must be unique and in 0..{n}: are these the scores of these flights?")
@@ -293,7 +293,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", required=True, help="the flights, .csv or .csv.zst")
     parser.add_argument(
-        "--scores", required=True, action="append", metavar="NAME=FILE", help="tailwater's scores of them, an Arrow IPC stream"
+        "--scores", required=True, action="append", metavar="NAME=FILE", help="a replay's scores of them"
     )
     parser.add_argument("--out", help="a file for the report as well")
     arguments = parser.parse_args()

@@ -11,14 +11,16 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, Purpose};
 
 mod check;
 mod demo;
 mod inspect;
 mod peek;
 pub mod render;
+mod replay;
 mod run;
+mod signals;
 mod state;
 mod verify;
 
@@ -51,6 +53,8 @@ enum LogFormat {
 enum Command {
     /// Run the operator: read, score, learn, publish
     Run(ConfigArgs),
+    /// A backtest: a file or a topic's range through the model, and a report on whether its tails held
+    Replay(Box<replay::ReplayArgs>),
     /// Everything in one process, on real flights; nothing to install or start
     Demo(demo::DemoArgs),
     /// Look at the config, the brokers, the topics and rights, and ten records
@@ -79,10 +83,14 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> Result<Config, ConfigErrors> {
+        self.load_for(Purpose::Stream)
+    }
+
+    fn load_for(&self, purpose: Purpose) -> Result<Config, ConfigErrors> {
         // A variable that is not Unicode is none of ours.
         let env =
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        Config::load(Path::new(&self.config), &self.sets, env)
+        Config::load_for(purpose, Path::new(&self.config), &self.sets, env)
     }
 }
 
@@ -93,6 +101,7 @@ pub fn main() -> ExitCode {
     init_logs(cli.log, &cli.log_level, matches!(cli.command, Command::Demo(_)));
     let result = match &cli.command {
         Command::Run(args) => run::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use super::ConfigArgs;
+use super::{ConfigArgs, signals::Signals};
 use crate::{
     http::{AdminServer, Health},
     metrics::Metrics,
@@ -66,25 +63,6 @@ async fn supervise(
         () = tokio::time::sleep(drain) => {
             tracing::error!(deadline = ?drain, "not everything could be handed in before delivery.drain ended; the next leader scores it again");
             std::process::exit(1);
-        }
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("signals can't be listened for");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }

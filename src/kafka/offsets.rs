@@ -45,15 +45,31 @@ pub fn input_facts(
         let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
         let committed = committed.get(&partition).copied().flatten();
         let start = match config.input.start {
-            Start::Earliest => low,
-            Start::Latest => high,
             // Asked only where it matters: a broker that knows no times is no reason to stop.
             Start::At(_) if committed.is_some() => low,
-            Start::At(time_us) => at_time(&consumer, topic, partition, time_us)?.unwrap_or(high),
+            start => start_of(&consumer, topic, partition, start, (low, high))?,
         };
         facts.insert(partition, PartitionFacts { committed, available: low..high, start });
     }
     Ok(Some(facts))
+}
+
+/// The offset that a start says, of a partition with these offsets; that after the last where nothing is so late.
+///
+/// # Errors
+/// When brokers refuse or don't answer.
+pub fn start_of(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    partition: i32,
+    start: Start,
+    (low, high): (i64, i64),
+) -> KafkaResult<i64> {
+    Ok(match start {
+        Start::Earliest => low,
+        Start::Latest => high,
+        Start::At(time_us) => at_time(consumer, topic, partition, time_us)?.unwrap_or(high),
+    })
 }
 
 /// The offsets that these partitions of the input have.

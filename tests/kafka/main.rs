@@ -20,6 +20,7 @@ mod partitions;
 mod process;
 mod proxy;
 mod recovery;
+mod replay;
 mod scores;
 mod security;
 mod sizes;

@@ -1,0 +1,225 @@
+//! One model of a replay: it decodes what was read, and its operator takes it as a live one would.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Options, ReplayError, Span, source::Piece};
+use crate::{
+    config::Config,
+    kafka::backlog::Backlog,
+    operator::{Action, Input, Operator, place::Position},
+    record::{Decoder, Record, RejectReason},
+    score::Scored,
+    state::{
+        About, Snapshot,
+        recovery::{self, Initial, InputFacts, PartitionFacts},
+        topic::Unusable,
+    },
+};
+
+/// How long one wait for a record's time lasts at most: an end is noticed that late.
+const MAX_SLEEP: Duration = Duration::from_millis(50);
+
+/// A record that an operator has taken.
+#[derive(Debug)]
+pub enum Taken {
+    /// It was scored.
+    Scored(Scored),
+    /// It could not be used.
+    Rejected {
+        /// The partition.
+        partition: i32,
+        /// Its place there.
+        at: Position,
+    },
+}
+
+/// What a lane has done.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// What it has learned, and where it stands.
+    pub snapshot: Snapshot,
+    /// Records taken.
+    pub records: u64,
+    /// Rejected ones, by reason.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Features that no event had.
+    pub never_seen: Vec<String>,
+    /// What somebody should know of how it began.
+    pub notes: Vec<String>,
+    /// It was interrupted while records waited for their time.
+    pub is_cut: bool,
+}
+
+/// One model.
+pub struct Lane<'a> {
+    config: &'a Config,
+    /// Which records are taken, by their event times.
+    span: Span,
+    decoder: Decoder,
+    operator: Operator,
+    backlog: &'a Backlog,
+    keep_on: &'a (dyn Fn() -> bool + Sync),
+    pace: Option<Pace>,
+    records: u64,
+    rejected: BTreeMap<&'static str, u64>,
+    notes: Vec<String>,
+    is_cut: bool,
+}
+
+/// Keeps a lane from running ahead of the time that its records tell.
+struct Pace {
+    /// Seconds of event time to a second.
+    speed: f64,
+    begun: Instant,
+    first_us: Option<i64>,
+}
+
+impl Pace {
+    /// How long to wait for an event's time.
+    fn until(&mut self, time_us: i64) -> Duration {
+        let first_us = *self.first_us.get_or_insert(time_us);
+        let due_s = (time_us - first_us).max(0) as f64 * 1e-6 / self.speed;
+        Duration::try_from_secs_f64(due_s)
+            .map_or(Duration::MAX, |due| due.saturating_sub(self.begun.elapsed()))
+    }
+}
+
+impl<'a> Lane<'a> {
+    /// A lane that begins at these places as a group without a saved state would: with a new model, or with that of `initial`.
+    ///
+    /// # Errors
+    /// When that does not fit the config.
+    pub fn new(
+        config: &'a Config,
+        options: &Options,
+        span: Span,
+        initial: Option<&Initial>,
+        starts: &BTreeMap<i32, i64>,
+        backlog: &'a Backlog,
+        keep_on: &'a (dyn Fn() -> bool + Sync),
+    ) -> Result<Self, ReplayError> {
+        let facts =
+            |&offset: &i64| PartitionFacts { committed: None, available: offset..offset, start: offset };
+        let input: InputFacts =
+            starts.iter().map(|(&partition, offset)| (partition, facts(offset))).collect();
+        let no_snapshot = |_| Err(Unusable::Missing);
+        let initial = || Ok(initial.cloned());
+        let beginning = recovery::begin(config, Ok(None), no_snapshot, None, &initial, &input)
+            .map_err(ReplayError::Mismatch)?;
+        let mut operator = beginning.operator;
+        operator.learn_until(options.learn_until_us.unwrap_or(i64::MAX));
+        let pace = options.speed.map(|speed| Pace { speed, begun: Instant::now(), first_us: None });
+        Ok(Self {
+            config,
+            span,
+            decoder: Decoder::new(config),
+            operator,
+            backlog,
+            keep_on,
+            pace,
+            records: 0,
+            rejected: BTreeMap::new(),
+            notes: beginning.notes,
+            is_cut: false,
+        })
+    }
+
+    /// Takes all pieces; what was taken goes to `out`, where somebody listens.
+    ///
+    /// # Errors
+    /// When a piece can't be decoded.
+    pub fn run(
+        mut self,
+        pieces: &Receiver<Arc<Piece>>,
+        out: Option<&SyncSender<Vec<Taken>>>,
+    ) -> Result<Done, ReplayError> {
+        let (mut records, mut actions) = (Vec::new(), Vec::new());
+        while let Ok(piece) = pieces.recv() {
+            piece.decode(&mut self.decoder, &mut records).map_err(ReplayError::Undecodable)?;
+            for record in records.drain(..) {
+                if self.is_wanted(&record) {
+                    self.backlog.add(record.partition(), 1, 0);
+                    self.operator.push(Input::Record(record));
+                }
+            }
+            if let Piece::Ended { partition, until } = *piece {
+                self.operator.push(Input::ReadUntil { partition, offset: until });
+                self.operator.push(Input::Ended(partition));
+            }
+            let mut taken = Vec::new();
+            self.take_all(&mut actions, &mut taken);
+            drop(self.operator.take_order()); // nobody writes it down
+            if let (Some(out), false) = (out, taken.is_empty())
+                && out.send(taken).is_err()
+            {
+                break; // who listened says why it does not any more
+            }
+        }
+        Ok(self.done())
+    }
+
+    /// Whether a record is to be taken, once its time has come. A reject has none.
+    fn is_wanted(&mut self, record: &Record) -> bool {
+        let Record::Event(event) = record else { return true };
+        if !self.span.contains(event.time_us) {
+            return false;
+        }
+        let Some(pace) = &mut self.pace else { return true };
+        while (self.keep_on)() {
+            let wait = pace.until(event.time_us);
+            if wait.is_zero() {
+                return true;
+            }
+            thread::sleep(wait.min(MAX_SLEEP));
+        }
+        self.is_cut = true; // its time has not come
+        false
+    }
+
+    fn take_all(&mut self, actions: &mut Vec<Action>, taken: &mut Vec<Taken>) {
+        while let Some(one) = self.operator.take(actions) {
+            if one.is_whole {
+                self.backlog.remove(one.partition, 1);
+                self.records += 1;
+            }
+            for action in actions.drain(..) {
+                match action {
+                    Action::Score(scored) => taken.push(Taken::Scored(scored)),
+                    Action::Reject(reject) => {
+                        *self.rejected.entry(RejectReason::label(reject.reason)).or_default() += 1;
+                        taken.push(Taken::Rejected { partition: reject.partition, at: reject.position() });
+                    }
+                    // Whoever judges knows the target by itself: no need to wait for it.
+                    Action::Outcome(_) | Action::Learned { .. } | Action::Expired => {}
+                }
+            }
+        }
+    }
+
+    fn done(self) -> Done {
+        let counts = &self.operator.census().missing;
+        let saved = self.operator.saved();
+        let is_never_seen = |missing: u64| saved.counts.scored > 0 && missing >= saved.counts.scored;
+        let features = self.config.features.iter().zip(counts);
+        let never_seen =
+            features.filter(|(_, missing)| is_never_seen(**missing)).map(|(feature, _)| feature.name.clone());
+        let never_seen = never_seen.collect();
+        let about = About::new(self.config, 1, jiff::Timestamp::now().as_millisecond());
+        Done {
+            snapshot: Snapshot { about, operator: saved },
+            records: self.records,
+            rejected: self.rejected,
+            never_seen,
+            notes: self.notes,
+            is_cut: self.is_cut,
+        }
+    }
+}

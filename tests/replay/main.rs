@@ -1,0 +1,8 @@
+//! `tailwater replay` of files, as users run it.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod command;
+mod formats;
+mod options;
+mod wrong;
