@@ -1,7 +1,8 @@
 //! When a figure is said to have held.
 
 use super::{
-    statistics::inference::{BlockSums, Estimate, Interval},
+    statistics::inference::{BlockSums, Estimate, Interval, two_sided_quantile},
+    statistics::power::power,
     summary::Held,
 };
 
@@ -36,13 +37,28 @@ impl Judged<'_> {
         ends(self.sums.estimate(column).map(Estimate::interval))
     }
 
-    /// Whether a column's mean is what it should be, all figures being looked at together. `tail` is the smaller probability that it is
-    /// about: it should be known to within half of that.
+    /// How far around its mean the truth lies with this confidence: by how the events have varied, but no less than events that are
+    /// independent would have it, whose mean has this variance. Where nothing has happened yet, nothing has varied.
+    fn half_width(estimate: Estimate, independent: f64, confidence: f64) -> f64 {
+        let interval = estimate.interval_at(confidence);
+        (0.5 * (interval.high - interval.low)).max(two_sided_quantile(confidence) * independent.sqrt())
+    }
+
+    /// The 95 % interval of the mean of a column of rates, or of rates less their probabilities, of this variance were events
+    /// independent; NaN with too few events.
     #[must_use]
-    pub fn held(&self, column: usize, expected: f64, tail: f64) -> Held {
+    pub fn rate_interval(&self, column: usize, independent: f64) -> [f64; 2] {
+        let Some(estimate) = self.sums.estimate(column) else { return [f64::NAN; 2] };
+        let half_width = Self::half_width(estimate, independent, CONFIDENCE);
+        [estimate.value - half_width, estimate.value + half_width]
+    }
+
+    /// Whether a column's mean is what it should be, all figures being looked at together, its variance being this one were events
+    /// independent. `tail` is the smaller probability that it is about: it should be known to within half of that.
+    #[must_use]
+    pub fn held(&self, column: usize, expected: f64, tail: f64, independent: f64) -> Held {
         let Some(estimate) = self.sums.estimate(column) else { return Held::Unclear };
-        let interval = estimate.interval_at(joint_confidence(self.num_figures));
-        let half_width = 0.5 * (interval.high - interval.low);
+        let half_width = Self::half_width(estimate, independent, joint_confidence(self.num_figures));
         let off = estimate.value - expected;
         if off.abs() > half_width {
             let ratio = (tail + off.abs()) / tail;
@@ -69,6 +85,15 @@ pub fn held_rate(observed: f64, expected: f64, interval: Option<Interval>) -> He
         return if (tail + off) / tail >= NEARLY { Held::No } else { Held::Nearly };
     }
     if 0.5 * (high - low) <= CLOSE * tail { Held::Yes } else { Held::Unclear }
+}
+
+/// What so many events can tell of a probability, in words.
+#[must_use]
+pub fn told_power(events: u64, probability: f64, design_effect: f64) -> String {
+    if events == 0 || !(probability > 0.0) {
+        return "There is nothing to tell it by.".to_owned();
+    }
+    power(events, probability, design_effect)
 }
 
 /// An interval as a summary holds it; NaN where there is none.
@@ -105,12 +130,15 @@ mod tests {
                 due -= f64::from(u8::from(hit));
                 sums.push(nth as i64, &[f64::from(u8::from(hit))]);
             }
-            Judged { sums: &sums, num_figures: 4 }.held(0, 0.01, 0.01)
+            let independent = 0.01 * 0.99 / num_events as f64;
+            Judged { sums: &sums, num_figures: 4 }.held(0, 0.01, 0.01, independent)
         };
         assert_eq!(judged(0.01, 100_000), Held::Yes);
         assert_eq!(judged(0.02, 100_000), Held::No);
         assert_eq!(judged(0.005, 100_000), Held::No);
-        assert_eq!(judged(0.0105, 100_000), Held::Nearly);
+        assert_eq!(judged(0.0105, 1_000_000), Held::Nearly);
         assert_eq!(judged(0.01, 5), Held::Unclear);
+        // None of 60, where 0.6 are to be expected.
+        assert_eq!(judged(0.01, 60), Held::Unclear);
     }
 }

@@ -77,6 +77,8 @@ struct Overall {
     /// Of one target alone, like what follows it.
     crps: Option<usize>,
     baseline: usize,
+    /// The baseline's log score less its own.
+    behind: usize,
     upper_tail: usize,
     lower_tail: usize,
 }
@@ -114,6 +116,7 @@ impl Backtest {
             log_loss,
             crps,
             baseline: layout.value(),
+            behind: layout.value(),
             upper_tail: layout.value(),
             lower_tail: layout.value(),
         };
@@ -276,7 +279,9 @@ impl Backtest {
             worst: self.worst.finish(&self.carried, highest.map(|q| (q.column.as_str(), q.figure))),
             segments: Vec::new(),
         };
+        let [low, _] = judged.interval(self.overall.behind);
         let titles = verdict::Titles {
+            nats_behind: self.sums.mean(self.overall.behind).filter(|_| low > 0.0),
             quantiles: self.quantiles.iter().map(|quantile| quantile.title.clone()).collect(),
             levels: self.quantiles.iter().map(|quantile| quantile.level).collect(),
             thresholds: self.thresholds.iter().map(|threshold| threshold.title.clone()).collect(),
@@ -334,6 +339,7 @@ fn judge_distribution(
     let y = case.scored.score.realized.targets[0];
     let Some(forecast) = &mut case.forecast else { return };
     values[overall.baseline] = forecast.baseline_log_score(y).max(LOG_SCORE_FLOOR);
+    values[overall.behind] = values[overall.baseline] - log_score;
     values[overall.upper_tail] = forecast.tail_index(Side::Upper);
     values[overall.lower_tail] = forecast.tail_index(Side::Lower);
     let tails: Vec<(&Threshold, f64)> = thresholds
@@ -377,6 +383,7 @@ fn segment(
         // That neighbours go together counts here as much as among all events.
         let (n, hits) = (events as f64 / effect, observed as f64 / effect);
         SegmentRate {
+            events,
             observed,
             expected,
             interval: ends(wilson(hits, n, CONFIDENCE)),

@@ -2,8 +2,8 @@
 
 use super::{
     case::{Case, Layout},
-    judgement::{Judged, percent},
-    statistics::{coverage::Hits, power::power, proper},
+    judgement::{Judged, percent, told_power},
+    statistics::{coverage::Hits, proper},
     summary::{QuantileSummary, Rate},
 };
 
@@ -43,7 +43,7 @@ impl Quantile {
             level,
             axis,
             figure,
-            hits: Hits::new(1.0 - level),
+            hits: Hits::new(level.min(1.0 - level)),
         }
     }
 
@@ -54,10 +54,15 @@ impl Quantile {
             return None;
         }
         let is_above = case.is_above(self.axis, q, self.level);
-        self.hits.push(is_above, q);
+        // A 1 % quantile is about what lies below it.
+        self.hits.push(is_above != self.is_lower(), q);
         values[self.pinball] = proper::pinball(case.target(self.axis), q, self.level);
         values[self.above] = f64::from(u8::from(is_above));
         Some(is_above)
+    }
+
+    fn is_lower(&self) -> bool {
+        is_lower(self.level)
     }
 
     /// The column of 1 above and 0 below.
@@ -76,18 +81,20 @@ impl Quantile {
     #[must_use]
     pub fn finish(&self, judged: &Judged<'_>) -> QuantileSummary {
         let (events, p) = (self.hits.events(), 1.0 - self.level);
-        let exceeded = Rate {
-            events,
-            observed: self.hits.hits(),
-            expected: events as f64 * p,
-            interval: judged.interval(self.above),
-        };
-        // The nearer end is the tail: a 1 % quantile is about what lies below it.
+        let observed = if self.is_lower() { events - self.hits.hits() } else { self.hits.hits() };
+        let design_effect = self.design_effect(judged);
+        let independent = p * self.level / events as f64;
         let tail = p.min(self.level);
         QuantileSummary {
             column: self.column.clone(),
             level: self.level,
-            held: judged.held(self.above, p, tail),
+            exceeded: Rate {
+                events,
+                observed,
+                expected: events as f64 * p,
+                interval: judged.rate_interval(self.above, independent).map(|end| end.clamp(0.0, 1.0)),
+            },
+            held: judged.held(self.above, p, tail, independent),
             binomial: self.hits.binomial(),
             kupiec: self.hits.proportion_of_failures(),
             independence: self.hits.independence(),
@@ -96,8 +103,12 @@ impl Quantile {
             clustering: self.hits.clustering(),
             traffic_light: self.hits.traffic_light(),
             pinball: judged.mean(self.pinball),
-            power: power(events, tail, self.design_effect(judged)),
-            exceeded,
+            power: told_power(events, tail, design_effect),
         }
     }
+}
+
+/// Whether a quantile of this level is about the lower tail.
+pub fn is_lower(level: f64) -> bool {
+    level < 0.5
 }

@@ -381,6 +381,8 @@ pub struct Segment {
 /// A figure among the events of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SegmentRate {
+    /// Events that have it.
+    pub events: u64,
     /// Targets above it.
     pub observed: u64,
     /// How many there should have been.

@@ -4,9 +4,12 @@ use super::{
     case::{Case, Layout},
     judgement::{Judged, percent},
     statistics::{proper, shortfall::Shortfall},
-    summary::ShortfallSummary,
+    summary::{Held, ShortfallSummary, Test},
 };
 use crate::density::Level;
+
+/// With fewer targets beyond the quantile nothing is said of their mean.
+const FEWEST_HITS: u64 = 10;
 
 /// An expected shortfall of one target.
 pub struct TailMean {
@@ -20,6 +23,8 @@ pub struct TailMean {
     figure: usize,
     quantile: Option<usize>,
     tests: Shortfall,
+    events: u64,
+    hits: u64,
     infinite: u64,
     fissler_ziegel: usize,
     /// The term of Acerbi & Székely's second statistic.
@@ -49,6 +54,8 @@ impl TailMean {
             figure,
             quantile,
             tests: Shortfall::new(level),
+            events: 0,
+            hits: 0,
             infinite: 0,
         }
     }
@@ -71,6 +78,8 @@ impl TailMean {
             return;
         }
         let is_above = case.is_above(self.axis, q, level);
+        self.events += 1;
+        self.hits += u64::from(is_above);
         values[self.z2] = if is_above { y / ((1.0 - level) * es) - 1.0 } else { -1.0 };
         if let Some(forecast) = &mut case.forecast {
             self.tests.push(y, q, es, is_above, |u| forecast.quantile(&Level::from_p(u)));
@@ -83,11 +92,15 @@ impl TailMean {
         ShortfallSummary {
             column: self.column.clone(),
             level: self.level.p(),
-            events: self.tests.events(),
+            events: self.events,
             infinite: self.infinite,
-            held: judged.held(self.z2, 0.0, 1.0),
+            held: if self.hits < FEWEST_HITS { Held::Unclear } else { judged.held(self.z2, 0.0, 1.0, 0.0) },
             z1: self.tests.z1(),
-            z2: self.tests.z2(),
+            // Several targets have no distribution to simulate from: the statistic without its p-value.
+            z2: self
+                .tests
+                .z2()
+                .or_else(|| judged.sums.mean(self.z2).map(|statistic| Test { statistic, p_value: f64::NAN })),
             fissler_ziegel: Some(judged.mean(self.fissler_ziegel)).filter(|mean| mean.is_finite()),
         }
     }

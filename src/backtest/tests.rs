@@ -161,6 +161,19 @@ fn a_probability_or_a_shortfall_that_is_too_low_is_found() {
 }
 
 #[test]
+fn that_nothing_has_happened_yet_is_no_sign_that_figures_are_wrong() {
+    // Of 100 targets of a right model none is above its 99 % quantile in a third of backtests: here one that is never reached.
+    let figures = Figures { quantiles: [0.0, 10.0, 20.0], ..Figures::right() };
+    let summary = backtest(60, figures);
+    assert_eq!(summary.quantiles[2].exceeded.observed, 0);
+    assert_eq!([summary.quantiles[0].held, summary.quantiles[2].held], [Held::Unclear; 2]);
+    assert!(summary.quantiles[2].exceeded.interval[1] > 0.01, "{:?}", summary.quantiles[2].exceeded);
+    assert_ne!(summary.shortfalls[0].held, Held::No);
+    // None of 60,000 is another matter.
+    assert_eq!(backtest(60_000, figures).quantiles[2].held, Held::No);
+}
+
+#[test]
 fn too_few_events_are_said_to_be_too_few() {
     let summary = backtest(100, Figures::right());
     assert_eq!(summary.quantiles[2].held, Held::Unclear);

@@ -2,13 +2,12 @@
 
 use super::{
     case::{Case, Layout},
-    judgement::{CONFIDENCE, Judged, ends},
-    statistics::{inference::wilson, poisson_binomial::PoissonBinomial, power::power, proper},
+    judgement::{CONFIDENCE, Judged, ends, told_power},
+    statistics::{inference::wilson, poisson_binomial::PoissonBinomial, proper},
     summary::{Rate, ReliabilityBin, ThresholdSummary},
 };
 use crate::{
     config::Config,
-    math::normal,
     record::number_text,
     score::exceed::{Bound, Exceed},
 };
@@ -121,12 +120,15 @@ impl Threshold {
     /// How many times the variance of the number above is what it would be were events independent, given their probabilities.
     #[must_use]
     pub fn design_effect(&self, judged: &Judged<'_>) -> f64 {
-        let (Some(estimate), events) = (judged.sums.estimate(self.excess), self.count.events() as f64) else {
-            return 1.0;
-        };
-        let deviation = events * estimate.half_width / normal::quantile(0.5 + 0.5 * CONFIDENCE);
-        let effect = deviation * deviation / self.count.variance();
+        let Some(estimate) = judged.sums.estimate(self.excess) else { return 1.0 };
+        let effect = estimate.error * estimate.error / self.independent();
         if effect.is_finite() { effect.max(1.0) } else { 1.0 }
+    }
+
+    /// The variance of the rate above, were events independent.
+    fn independent(&self) -> f64 {
+        let events = self.count.events() as f64;
+        self.count.variance() / (events * events)
     }
 
     /// What it comes to.
@@ -134,7 +136,7 @@ impl Threshold {
     pub fn finish(&self, judged: &Judged<'_>) -> ThresholdSummary {
         let events = self.count.events();
         let (rate, p) = (judged.mean(self.above), judged.mean(self.expected));
-        let off = judged.interval(self.excess);
+        let off = judged.rate_interval(self.excess, self.independent());
         let exceeded = Rate {
             events,
             observed: self.count.observed(),
@@ -152,12 +154,12 @@ impl Threshold {
         ThresholdSummary {
             column: self.exceed.column(),
             threshold: self.constant,
-            held: judged.held(self.excess, 0.0, tail),
+            held: judged.held(self.excess, 0.0, tail, self.independent()),
             poisson_binomial: self.count.test(),
             brier: judged.mean(self.brier),
             brier_of_rate: rate * (1.0 - rate),
             reliability: groups.collect(),
-            power: power(events, tail, self.design_effect(judged)),
+            power: told_power(events, tail, self.design_effect(judged)),
             exceeded,
         }
     }

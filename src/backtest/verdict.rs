@@ -1,6 +1,9 @@
 //! What a backtest comes to, in words.
 
-use super::summary::{Finding, Held, ModelSummary, QuantileSummary, Rate, Segment, Verdict};
+use super::{
+    quantile::is_lower,
+    summary::{Finding, Held, ModelSummary, QuantileSummary, Rate, Segment, Verdict},
+};
 use crate::text::thousands;
 
 /// So many segments where something did not hold are told, the worst ones.
@@ -10,9 +13,11 @@ const CLUSTERED: f64 = 2.0;
 /// … and that is no chance.
 const CLUSTERED_P: f64 = 1e-3;
 
-/// What figures are called, in the order of the summary.
+/// What a verdict says beyond the summary's numbers: what figures are called, in the order of the summary.
 #[derive(Debug, Clone, Default)]
 pub struct Titles {
+    /// By how many nats the log score is behind the baseline's, where that is no chance.
+    pub nats_behind: Option<f64>,
     /// Such as "99 % quantile".
     pub quantiles: Vec<String>,
     /// The levels of these.
@@ -80,7 +85,10 @@ pub fn verdict(summary: &ModelSummary, titles: &Titles) -> Verdict {
         found.into_iter().map(|found| Finding { held: found.held, text: found.text }).collect();
     // After what did not hold itself: where that was, and what else a reader has to know.
     let at = findings.iter().position(|finding| finding.held != Held::No).unwrap_or(findings.len());
-    findings.splice(at..at, of_segments(&summary.segments, titles).into_iter().chain(of_baseline(summary)));
+    findings.splice(
+        at..at,
+        of_segments(&summary.segments, titles).into_iter().chain(of_baseline(titles.nats_behind)),
+    );
     findings.extend(clusters(summary, titles));
     Verdict { held, headline, findings }
 }
@@ -180,10 +188,10 @@ impl Tail {
 
     /// That of a quantile, of whose events so many were above.
     fn of(level: f64, above: u64, expected: f64, events: u64) -> Self {
-        let is_lower = level < 0.5;
+        let is_below = is_lower(level);
         let (observed, expected) =
-            if is_lower { (events - above, events as f64 - expected) } else { (above, expected) };
-        Self { events, observed, expected, is_lower }
+            if is_below { (events - above, events as f64 - expected) } else { (above, expected) };
+        Self { events, observed, expected, is_lower: is_below }
     }
 
     /// How often it came of how often it should have: too often understates risk.
@@ -201,6 +209,10 @@ impl Tail {
 
     fn found(&self, held: Held, title: &str, column: &str, power: &str) -> Found {
         let name = format!("{} ({column})", capital(title));
+        if self.events == 0 {
+            let text = format!("{name} can't be told: no event had it.");
+            return Found { held: Held::Unclear, off: 1.0, text, short: String::new() };
+        }
         let ratio = self.ratio();
         let facts = format!(
             "{} of {} targets were {} ({}), and {} should have been",
@@ -233,9 +245,8 @@ fn of_segments(segments: &[Segment], titles: &Titles) -> Vec<Finding> {
         let names = of_quantiles.chain(titles.thresholds.iter().map(|title| (title.clone(), 1.0)));
         let rates = segment.quantiles.iter().chain(&segment.thresholds);
         let wrong = names.zip(rates).filter(|(_, rate)| rate.held == Held::No);
-        let tails = wrong.map(|((name, level), rate)| {
-            (name, Tail::of(level, rate.observed, rate.expected, segment.events))
-        });
+        let tails = wrong
+            .map(|((name, level), rate)| (name, Tail::of(level, rate.observed, rate.expected, rate.events)));
         if let Some((name, tail)) = tails.max_by(|(_, a), (_, b)| a.off().total_cmp(&b.off())) {
             let value = segment.value.as_deref().unwrap_or("all others");
             let text = format!(
@@ -261,13 +272,12 @@ fn of_segments(segments: &[Segment], titles: &Titles) -> Vec<Finding> {
     findings
 }
 
-fn of_baseline(summary: &ModelSummary) -> Option<Finding> {
-    let (own, baseline) = (summary.log_score?, summary.baseline_log_score?);
-    (own < baseline).then(|| Finding {
+/// Where a forecast that knows no features is surely better, by so many nats.
+fn of_baseline(nats_behind: Option<f64>) -> Option<Finding> {
+    nats_behind.map(|nats| Finding {
         held: Held::No,
         text: format!(
-            "The features are of no use to it: a forecast that knows none of them has a log score {:.3} nats better.",
-            baseline - own
+            "The features are of no use to it: a forecast that knows none of them has a log score {nats:.3} nats better."
         ),
     })
 }

@@ -18,10 +18,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{ConfigArgs, signals};
 use crate::{
     backtest::{
-        self, Backtest, report,
+        self, Backtest, ScoreName, report,
         summary::{self, Comparison, Difference, InputSummary, Range, RunSummary, Summary},
     },
-    config::{Config, FieldPath, Purpose, Start},
+    config::{Config, FieldPath, Input, Purpose, Start},
     record::time,
     replay::{self, Contender, Options, Pair, Progress, Replayed, Source, Span},
     state::{Snapshot, recovery::Initial},
@@ -97,6 +97,8 @@ fn parse_speed(text: &str) -> Result<Speed, String> {
 struct Named {
     name: String,
     config: Config,
+    /// It is of `--compare`: of its own initial state and --state its own counts.
+    is_other: bool,
 }
 
 /// Runs a replay, and writes what came of it.
@@ -108,22 +110,26 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let (from, to) = (from?, to?);
     let models = models(args)?;
     let initial = args.state.as_deref().map(read_state).transpose()?;
+    let options = options(args, &models[0].config, from, to, now_us)?;
     let is_new = make_folder(&args.out)?;
-    let options = options(args, from, to, now_us)?;
     let source = match &args.input {
         Some(file) => Source::File(file.clone()),
         None => replay::topic_range(&models[0].config, from, to)?,
     };
     let by: Vec<FieldPath> = fields(&args.by)?;
     let mut contenders = Vec::new();
-    for (nth, Named { config, .. }) in models.iter().enumerate() {
+    let mut learned_until_us = Vec::new();
+    for (nth, Named { config, is_other, .. }) in models.iter().enumerate() {
+        let initial = match (&initial, &config.state.initial) {
+            (Some(initial), None) => Some(initial.clone()),
+            (Some(initial), Some(_)) if !is_other => Some(initial.clone()),
+            (_, Some(file)) => Some(read_state(file)?),
+            (None, None) => None,
+        };
+        learned_until_us.push(initial.as_ref().map(|initial| initial.snapshot.operator.stream_time_us));
         contenders.push(Contender {
             backtest: Backtest::new(config, &by),
-            initial: match (&initial, &config.state.initial) {
-                (Some(initial), _) => Some(initial.clone()),
-                (None, Some(file)) => Some(read_state(file)?),
-                (None, None) => None,
-            },
+            initial,
             scores: args.out.join(scores_file(nth)),
             config: config.clone(),
         });
@@ -141,14 +147,13 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
             fs::remove_dir(&args.out).ok(); // only where nothing is in it
         }
     })?;
-    if let Some(file) = &args.save_state {
-        let (done, _) = replayed.models.first().context("there is no model")?;
-        fs::write(file, done.snapshot.to_bytes())
-            .with_context(|| format!("{} can't be written", file.display()))?;
-    }
-    let summary = summarise(args, models, replayed, &shared, begun.elapsed());
+    let state = replayed.models.first().map(|(done, _)| done.snapshot.to_bytes());
+    let summary = summarise(args, models, replayed, &learned_until_us, &shared, begun.elapsed());
     write_results(&args.out, &summary)?;
     tell(&args.out, &summary);
+    if let (Some(file), Some(state)) = (&args.save_state, state) {
+        fs::write(file, state).with_context(|| format!("{} can't be written", file.display()))?;
+    }
     Ok(())
 }
 
@@ -156,7 +161,13 @@ fn place(name: &str, text: &str, now_us: i64) -> anyhow::Result<Start> {
     Start::parse_with_age(text, now_us).map_err(|error| anyhow::anyhow!("{name} {text}: {error}"))
 }
 
-fn options(args: &ReplayArgs, from: Start, to: Start, now_us: i64) -> anyhow::Result<Options> {
+fn options(
+    args: &ReplayArgs,
+    config: &Config,
+    from: Start,
+    to: Start,
+    now_us: i64,
+) -> anyhow::Result<Options> {
     let learn_until_us = match &args.learn_until {
         None => None,
         Some(text) => match place("--learn-until", text, now_us)? {
@@ -181,6 +192,22 @@ fn options(args: &ReplayArgs, from: Start, to: Start, now_us: i64) -> anyhow::Re
             },
         },
     };
+    let has_times = span != Span::default() || learn_until_us.is_some() || args.speed.0.is_some();
+    if args.input.is_some() && config.input.time.is_none() && (has_times || config.target.time.is_some()) {
+        bail!(
+            "the records of a file have no time of their own: name the field of event time in input.time, or leave out {}",
+            if has_times { "--from, --to, --learn-until and --speed" } else { "target.time" }
+        );
+    }
+    if args.passes > 1 && !config.learn.enabled {
+        bail!("--passes {} without learning would do the same again and again: leave it out", args.passes);
+    }
+    if let Some(folder) = args.save_state.as_deref().and_then(Path::parent)
+        && !folder.as_os_str().is_empty()
+        && !folder.is_dir()
+    {
+        bail!("--save-state: there is no folder {}; make it first", folder.display());
+    }
     Ok(Options { span, learn_until_us, passes: args.passes, speed: args.speed.0 })
 }
 
@@ -198,41 +225,41 @@ fn models(args: &ReplayArgs) -> anyhow::Result<Vec<Named>> {
     if args.no_learn {
         sets.push("learn.enabled=false".to_owned());
     }
+    let by = fields(&args.by)?;
     let load = |file: &Path, varied: &[String]| -> anyhow::Result<Config> {
         let all: Vec<String> = sets.iter().chain(varied).cloned().collect();
-        let args = ConfigArgs { config: file.to_owned(), sets: all };
+        let mut args = ConfigArgs { config: file.to_owned(), sets: all };
+        let config = args.load_for(purpose)?;
+        // What events are judged by is carried, which changes no number; whether its column fits among the others is checked.
+        let missing = by.iter().filter(|path| !config.output.carry.contains(path));
+        let carried: Vec<String> =
+            config.output.carry.iter().chain(missing).map(|path| format!("{:?}", path.to_string())).collect();
+        if carried.len() == config.output.carry.len() {
+            return Ok(config);
+        }
+        args.sets.push(format!("output.carry=[{}]", carried.join(", ")));
         Ok(args.load_for(purpose)?)
     };
     let mut models = Vec::new();
     for varied in variations(&args.vary)? {
         let name = if varied.is_empty() { file_name(&args.config.config) } else { varied.join(" ") };
-        models.push(Named { name, config: load(&args.config.config, &varied)? });
+        models.push(Named { name, config: load(&args.config.config, &varied)?, is_other: false });
     }
     for file in &args.compare {
-        models.push(Named { name: file_name(file), config: load(file, &[])? });
+        models.push(Named { name: file_name(file), config: load(file, &[])?, is_other: true });
     }
     if models.len() > MAX_MODELS {
         bail!("{} models at once are too many: at most {MAX_MODELS} are replayed side by side", models.len());
     }
-    let by = fields(&args.by)?;
-    for Named { config, .. } in &mut models {
-        // Carrying a field changes no number.
-        by.iter()
-            .filter(|path| !config.output.carry.contains(path))
-            .cloned()
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|path| {
-                config.output.carry.push(path);
-            });
-    }
     for other in &models[1..] {
         let first = &models[0].config;
-        let is_same = other.config.target == first.target && other.config.input.time == first.input.time;
-        if !is_same {
+        // Where its records come from is for the first to say.
+        let Input { topic, start, .. } = first.input.clone();
+        let input = Input { topic, start, ..other.config.input.clone() };
+        if other.config.target != first.target || input != first.input {
             bail!(
-                "{} has another target or event time than {}: models that are compared have the same sections [target] and \
-                 input.time",
+                "{} has another target or reads its input in another way than {}: models that are compared have the same \
+                 sections [target] and [input]",
                 other.name,
                 models[0].name
             );
@@ -332,7 +359,9 @@ fn shared_scores(contenders: &[Contender]) -> Vec<Vec<SharedScore>> {
     let Some((first, others)) = contenders.split_first() else { return Vec::new() };
     let shared = |other: &Contender| {
         let both = first.backtest.scores().iter().filter_map(|score| {
-            let same = other.backtest.scores().iter().find(|same| same.key == score.key)?;
+            // A name may stand for another threshold there, which the title tells.
+            let is_same = |other: &&ScoreName| other.key == score.key && other.title == score.title;
+            let same = other.backtest.scores().iter().find(is_same)?;
             Some(SharedScore {
                 key: score.key.clone(),
                 title: score.title.clone(),
@@ -422,10 +451,11 @@ fn summarise(
     args: &ReplayArgs,
     models: Vec<Named>,
     replayed: Replayed,
+    learned_until_us: &[Option<i64>],
     shared: &[Vec<SharedScore>],
     took: Duration,
 ) -> Summary {
-    let caveats = caveats(args, &replayed);
+    let caveats = caveats(args, &models, &replayed, learned_until_us);
     let first = replayed.models.first().map(|(done, _)| done.clone());
     let times = replayed.models.first().and_then(|(_, backtest)| backtest.times_us());
     let config = &models[0].config;
@@ -454,7 +484,7 @@ fn summarise(
     };
     let comparisons = comparisons(&models, &replayed.pairs, shared);
     let mut summaries = Vec::new();
-    for (nth, (Named { name, config }, (done, backtest))) in
+    for (nth, (Named { name, config, .. }, (done, backtest))) in
         models.into_iter().zip(replayed.models).enumerate()
     {
         summaries.push(backtest.finish(backtest::About {
@@ -484,7 +514,12 @@ fn summarise(
 }
 
 /// What limits what the results say.
-fn caveats(args: &ReplayArgs, replayed: &Replayed) -> Vec<String> {
+fn caveats(
+    args: &ReplayArgs,
+    models: &[Named],
+    replayed: &Replayed,
+    learned_until_us: &[Option<i64>],
+) -> Vec<String> {
     let mut caveats = Vec::new();
     if replayed.is_partial {
         caveats.push("It was interrupted: this is about the records before that alone.".to_owned());
@@ -501,6 +536,18 @@ fn caveats(args: &ReplayArgs, replayed: &Replayed) -> Vec<String> {
                 times(args.passes - 1)
             ),
         });
+    }
+    for ((model, until_us), (_, backtest)) in models.iter().zip(learned_until_us).zip(&replayed.models) {
+        if let (Some(until_us), Some([first_us, _])) = (until_us, backtest.times_us())
+            && *until_us > first_us
+        {
+            caveats.push(format!(
+                "The model of {} began with what was learned up to {}: where that was of this input, targets before were not new \
+                 to it.",
+                model.name,
+                time::rfc3339(*until_us)
+            ));
+        }
     }
     for (done, _) in replayed.models.iter().take(1) {
         let features =

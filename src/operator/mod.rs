@@ -559,7 +559,11 @@ impl Operator {
             self.watch.see(*is_bet_on, score, &score.realized, &event.thresholds, self.stream_time_us);
         }
         let Learning::On { warmup_rows } = self.learning else { return };
-        if known_us.unwrap_or(event.time_us) >= self.learn_until_us {
+        let is_known_at = match event.target.as_ref().map(|target| target.known) {
+            Some(Known::At(us)) => us,
+            _ => event.time_us,
+        };
+        if is_known_at >= self.learn_until_us {
             return;
         }
         self.model.judge(if is_own { &score.params } else { &[] }, event);

@@ -88,12 +88,15 @@ impl Comparer {
     fn close(&mut self, open: &Open) {
         for ((pair, columns), scores) in self.pairs.iter_mut().zip(&self.columns).zip(&open.others) {
             let (Some(first), Some(Some(other))) = (&open.first, scores) else { continue };
-            let pick = |which: fn(&(usize, usize)) -> usize, scores: &[f64]| -> Vec<f64> {
-                columns.iter().map(|column| scores[which(column)]).collect()
-            };
+            // What one of them did not score counts for neither.
+            let both = columns.iter().map(|&(of_first, of_other)| {
+                let (first, other) = (first[of_first], other[of_other]);
+                if first.is_nan() || other.is_nan() { (f64::NAN, f64::NAN) } else { (first, other) }
+            });
+            let (first, other): (Vec<f64>, Vec<f64>) = both.unzip();
             pair.events += 1;
-            pair.first.push(0, &pick(|column| column.0, first));
-            pair.other.push(0, &pick(|column| column.1, other));
+            pair.first.push(0, &first);
+            pair.other.push(0, &other);
         }
     }
 

@@ -61,11 +61,11 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// Judges whatever comes, and closes the file.
+    /// Judges whatever comes.
     ///
     /// # Errors
     /// When the file can't be written.
-    pub fn run(mut self, taken: &Receiver<Vec<Taken>>) -> Result<Backtest, ReplayError> {
+    pub fn run(mut self, taken: &Receiver<Vec<Taken>>) -> Result<Self, ReplayError> {
         while let Ok(taken) = taken.recv() {
             let mut judged = Vec::new();
             for one in taken {
@@ -76,7 +76,7 @@ impl<'a> Judge<'a> {
                         let scores = self.backtest.push(&scored).map(Into::into);
                         (place(&scored.event), scores)
                     }
-                    Taken::Rejected { partition, at } => ((partition, at), None),
+                    Taken::Passed { partition, at } => ((partition, at), None),
                 };
                 judged.push((place, scores));
             }
@@ -84,6 +84,14 @@ impl<'a> Judge<'a> {
                 lock(comparer).put(nth, judged);
             }
         }
+        Ok(self)
+    }
+
+    /// Nothing more comes, and all was well: the file gets its name.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn finish(mut self) -> Result<Backtest, ReplayError> {
         self.scores.finish()?;
         Ok(self.backtest)
     }
@@ -107,10 +115,10 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Scores in a Parquet file, which has its name when it is whole.
+/// Scores in a Parquet file, which has its name when it is whole, and is gone where that does not come.
 struct ScoreFile {
     batch: BatchBuilder<Scored>,
-    writer: ArrowWriter<File>,
+    writer: Option<ArrowWriter<File>>,
     partial: PathBuf,
     path: PathBuf,
 }
@@ -131,7 +139,7 @@ impl ScoreFile {
             .build();
         let writer = ArrowWriter::try_new(file, schema.arrow().clone(), Some(properties))
             .map_err(|error| unwritable(path, &error))?;
-        Ok(Self { batch: BatchBuilder::new(&schema)?, writer, partial, path: path.to_owned() })
+        Ok(Self { batch: BatchBuilder::new(&schema)?, writer: Some(writer), partial, path: path.to_owned() })
     }
 
     fn push(&mut self, scored: &Scored) -> Result<(), ReplayError> {
@@ -141,16 +149,25 @@ impl ScoreFile {
 
     fn write(&mut self) -> Result<(), ReplayError> {
         let batch = self.batch.finish_batch()?;
-        self.writer.write(&batch).map_err(|error| unwritable(&self.path, &error))
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.write(&batch).map_err(|error| unwritable(&self.path, &error))
     }
 
-    fn finish(mut self) -> Result<(), ReplayError> {
+    fn finish(&mut self) -> Result<(), ReplayError> {
         self.write()?;
-        let file = self.writer.into_inner().map_err(|error| unwritable(&self.path, &error))?;
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        let file = writer.into_inner().map_err(|error| unwritable(&self.path, &error))?;
         let fault =
             |error: io::Error| ReplayError::Write { file: self.path.clone(), reason: error.to_string() };
         file.sync_all().map_err(fault)?;
         fs::rename(&self.partial, &self.path).map_err(fault)
+    }
+}
+
+impl Drop for ScoreFile {
+    fn drop(&mut self) {
+        // By now it most often has its name.
+        fs::remove_file(&self.partial).ok();
     }
 }
 

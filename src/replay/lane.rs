@@ -32,8 +32,8 @@ const MAX_SLEEP: Duration = Duration::from_millis(50);
 pub enum Taken {
     /// It was scored.
     Scored(Scored),
-    /// It could not be used.
-    Rejected {
+    /// It was not: it could not be used, or its time is out of the range.
+    Passed {
         /// The partition.
         partition: i32,
         /// Its place there.
@@ -52,8 +52,6 @@ pub struct Done {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Features that no event had.
     pub never_seen: Vec<String>,
-    /// What somebody should know of how it began.
-    pub notes: Vec<String>,
     /// It was interrupted while records waited for their time.
     pub is_cut: bool,
 }
@@ -70,7 +68,6 @@ pub struct Lane<'a> {
     pace: Option<Pace>,
     records: u64,
     rejected: BTreeMap<&'static str, u64>,
-    notes: Vec<String>,
     is_cut: bool,
 }
 
@@ -127,7 +124,6 @@ impl<'a> Lane<'a> {
             pace,
             records: 0,
             rejected: BTreeMap::new(),
-            notes: beginning.notes,
             is_cut: false,
         })
     }
@@ -141,37 +137,43 @@ impl<'a> Lane<'a> {
         pieces: &Receiver<Arc<Piece>>,
         out: Option<&SyncSender<Vec<Taken>>>,
     ) -> Result<Done, ReplayError> {
-        let (mut records, mut actions) = (Vec::new(), Vec::new());
+        let mut records = Vec::new();
         while let Ok(piece) = pieces.recv() {
             piece.decode(&mut self.decoder, &mut records).map_err(ReplayError::Undecodable)?;
-            for record in records.drain(..) {
-                if self.is_wanted(&record) {
-                    self.backlog.add(record.partition(), 1, 0);
-                    self.operator.push(Input::Record(record));
-                }
-            }
-            if let Piece::Ended { partition, until } = *piece {
-                self.operator.push(Input::ReadUntil { partition, offset: until });
-                self.operator.push(Input::Ended(partition));
-            }
             let mut taken = Vec::new();
-            self.take_all(&mut actions, &mut taken);
-            drop(self.operator.take_order()); // nobody writes it down
-            if let (Some(out), false) = (out, taken.is_empty())
-                && out.send(taken).is_err()
-            {
+            for record in records.drain(..) {
+                let (partition, at) = (record.partition(), record.position());
+                if matches!(&record, Record::Event(event) if !self.span.contains(event.time_us)) {
+                    taken.push(Taken::Passed { partition, at });
+                    continue;
+                }
+                if !self.wait_for(&record, &mut taken, out) {
+                    break;
+                }
+                self.backlog.add(partition, 1, 0);
+                self.operator.push(Input::Record(record));
+            }
+            if let (Piece::Ended { partition, until }, false) = (&*piece, self.is_cut) {
+                self.operator.push(Input::ReadUntil { partition: *partition, offset: *until });
+                self.operator.push(Input::Ended(*partition));
+            }
+            if !self.hand_on(&mut taken, out) || self.is_cut {
                 break; // who listened says why it does not any more
             }
         }
         Ok(self.done())
     }
 
-    /// Whether a record is to be taken, once its time has come. A reject has none.
-    fn is_wanted(&mut self, record: &Record) -> bool {
-        let Record::Event(event) = record else { return true };
-        if !self.span.contains(event.time_us) {
-            return false;
-        }
+    /// Waits for an event's time, where it is to go no faster; `false` where it was interrupted before that has come. A reject has none.
+    fn wait_for(
+        &mut self,
+        record: &Record,
+        taken: &mut Vec<Taken>,
+        out: Option<&SyncSender<Vec<Taken>>>,
+    ) -> bool {
+        let (Record::Event(event), Some(_)) = (record, &self.pace) else { return true };
+        // What came before it is not to wait with it.
+        self.hand_on(taken, out);
         let Some(pace) = &mut self.pace else { return true };
         while (self.keep_on)() {
             let wait = pace.until(event.time_us);
@@ -180,12 +182,21 @@ impl<'a> Lane<'a> {
             }
             thread::sleep(wait.min(MAX_SLEEP));
         }
-        self.is_cut = true; // its time has not come
+        self.is_cut = true;
         false
     }
 
-    fn take_all(&mut self, actions: &mut Vec<Action>, taken: &mut Vec<Taken>) {
-        while let Some(one) = self.operator.take(actions) {
+    /// Takes what can be taken and hands it on; `false` where nobody listens.
+    fn hand_on(&mut self, taken: &mut Vec<Taken>, out: Option<&SyncSender<Vec<Taken>>>) -> bool {
+        self.take_all(taken);
+        drop(self.operator.take_order()); // nobody writes it down
+        let taken = std::mem::take(taken);
+        out.is_none_or(|out| taken.is_empty() || out.send(taken).is_ok())
+    }
+
+    fn take_all(&mut self, taken: &mut Vec<Taken>) {
+        let mut actions = Vec::new();
+        while let Some(one) = self.operator.take(&mut actions) {
             if one.is_whole {
                 self.backlog.remove(one.partition, 1);
                 self.records += 1;
@@ -195,7 +206,7 @@ impl<'a> Lane<'a> {
                     Action::Score(scored) => taken.push(Taken::Scored(scored)),
                     Action::Reject(reject) => {
                         *self.rejected.entry(RejectReason::label(reject.reason)).or_default() += 1;
-                        taken.push(Taken::Rejected { partition: reject.partition, at: reject.position() });
+                        taken.push(Taken::Passed { partition: reject.partition, at: reject.position() });
                     }
                     // Whoever judges knows the target by itself: no need to wait for it.
                     Action::Outcome(_) | Action::Learned { .. } | Action::Expired => {}
@@ -218,7 +229,6 @@ impl<'a> Lane<'a> {
             records: self.records,
             rejected: self.rejected,
             never_seen,
-            notes: self.notes,
             is_cut: self.is_cut,
         }
     }

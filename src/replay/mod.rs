@@ -179,6 +179,22 @@ pub enum ReplayError {
     /// A batch could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// It was interrupted before anything was judged.
+    #[error("interrupted in pass {pass} of {passes}, before anything was judged: there are no results")]
+    Interrupted {
+        /// The pass.
+        pass: u32,
+        /// How many there were to be.
+        passes: u32,
+    },
+    /// A pass was too short to learn anything.
+    #[error(
+        "pass {pass} did not get past the warm-up: let it learn from more of the input (--learn-until), or lower learn.warmup"
+    )]
+    Warmup {
+        /// The pass.
+        pass: u32,
+    },
     /// A thread could not be started, or panicked.
     #[error("{0}")]
     Thread(String),
@@ -256,7 +272,14 @@ pub fn run(
     for pass in 1..options.passes {
         let lanes = contenders.iter().map(|one| (&one.config, one.initial.as_ref(), None)).collect();
         let passed = run_pass(source, lanes, options, before, pass, keep_on, tell)?;
-        for (contender, (done, _)) in contenders.iter_mut().zip(passed.models) {
+        if passed.is_partial {
+            return Err(ReplayError::Interrupted { pass, passes: options.passes });
+        }
+        let learned: Vec<Done> = passed.models.into_iter().map(|(done, _)| done).collect();
+        for (contender, done) in contenders.iter_mut().zip(learned) {
+            if done.snapshot.operator.model.targets.is_empty() {
+                return Err(ReplayError::Warmup { pass });
+            }
             let file = format!("what pass {pass} has learned");
             contender.initial = Some(Initial { file, snapshot: done.snapshot });
         }
@@ -274,14 +297,15 @@ pub fn run(
         let comparer = is_compared.then_some((&comparer, nth));
         entrants.push((config, initial.as_ref(), Some(Judge::new(config, scores, backtest, comparer)?)));
     }
-    let passed = run_pass(source, entrants, options, options.span, options.passes.max(1), keep_on, tell)?;
+    let Passed { models: judged, is_partial } =
+        run_pass(source, entrants, options, options.span, options.passes.max(1), keep_on, tell)?;
     let mut models = Vec::new();
-    for (done, backtest) in passed.models {
-        models.push((done, backtest.expect("the last pass is judged")));
+    for (done, backtest) in judged {
+        models.push((done, backtest.expect("the last pass is judged").finish()?));
     }
     let comparer = comparer.into_inner().unwrap_or_else(PoisonError::into_inner);
     let ranges = models.first().map(|(done, _)| ranges(source, done)).unwrap_or_default();
-    Ok(Replayed { models, pairs: comparer.finish(), ranges, is_partial: passed.is_partial })
+    Ok(Replayed { models, pairs: comparer.finish(), ranges, is_partial })
 }
 
 /// From where to where a model has come.
@@ -294,23 +318,23 @@ fn ranges(source: &Source, done: &Done) -> Ranges {
 }
 
 /// What came of a pass.
-struct Passed {
-    models: Vec<(Done, Option<Backtest>)>,
+struct Passed<'a> {
+    models: Vec<(Done, Option<Judge<'a>>)>,
     is_partial: bool,
 }
 
 /// A model in a pass: its config, what it begins with, and who judges it.
 type Entrant<'a> = (&'a Config, Option<&'a Initial>, Option<Judge<'a>>);
 
-fn run_pass(
+fn run_pass<'a>(
     source: &Source,
-    entrants: Vec<Entrant<'_>>,
+    entrants: Vec<Entrant<'a>>,
     options: &Options,
     span: Span,
     pass: u32,
     keep_on: &(dyn Fn() -> bool + Sync),
     tell: &mut dyn FnMut(Progress),
-) -> Result<Passed, ReplayError> {
+) -> Result<Passed<'a>, ReplayError> {
     let starts = source.starts();
     let first = entrants.first().map(|(config, ..)| *config);
     let mut open = Open::new(source, first.expect("there is a model"))?;

@@ -91,6 +91,18 @@ fn a_file_that_is_not_what_its_name_says_is_an_error_with_its_remedy_and_leaves_
 }
 
 #[test]
+fn a_replay_that_fails_on_its_way_leaves_nothing_that_looks_like_a_result() {
+    let bench = Bench::of_flights();
+    let lines = std::fs::read(bench.write_flights(NUM_FLIGHTS)).unwrap();
+    let mut compressed = zstd::encode_all(&lines[..], 1).unwrap();
+    compressed.truncate(compressed.len() / 2);
+    let input = bench.write("cut.ndjson.zst", &compressed);
+    let (code, said) = bench.fail(&input, "out", &[]);
+    assert!(code == 1 && said.contains("cut.ndjson.zst"), "{said}");
+    assert!(!bench.path("out").exists(), "what a run left behind is in the way of the next one");
+}
+
+#[test]
 fn bad_rows_are_counted_and_the_rest_is_scored() {
     let bench = Bench::of_flights();
     let mut text = std::fs::read(bench.write_flights(100)).unwrap();

@@ -161,6 +161,8 @@ fn results_are_not_laid_over_others_and_a_wrong_config_is_told_whole() {
     assert!(code == 1 && said.contains("is not empty"), "{said}");
     let (code, said) = bench.fail(&input, "other", &["--set", "learn.rate=-1", "--set", "model.kind=gan"]);
     assert!(code == 78 && said.contains("learn.rate") && said.contains("model.kind"), "{said}");
+    let (code, said) = bench.fail(&input, "other", &["--by", "status"]);
+    assert!(code == 78 && said.contains("its column status is taken"), "{said}");
     let (code, said) = bench.fail(&input, "other", &["--from", "yesterday"]);
     assert!(code == 1 && said.contains("--from yesterday") && said.contains("7d"), "{said}");
     assert!(!bench.path("other").exists());
@@ -171,9 +173,13 @@ fn a_config_of_features_and_target_is_enough_for_a_file() {
     let bench = Bench::new("[features]\nx = \"number\"\n[target]\nfields = [\"y\"]\n[learn]\nwarmup = 32\n");
     let rows: String =
         (0..200).map(|i| format!("{{\"x\": {}, \"y\": {}}}\n", i % 7, (i * 37) % 11)).collect();
-    let replayed = bench.replay(&bench.write("rows.ndjson", rows.as_bytes()), "out", &[]);
+    let input = bench.write("rows.ndjson", rows.as_bytes());
+    let replayed = bench.replay(&input, "out", &[]);
     let scores = replayed.scores();
     assert_eq!(scores.num_rows(), 200);
+    // What goes by time can't be asked for.
+    let (code, said) = bench.fail(&input, "other", &["--learn-until", "2024-01-01T00:00:00Z"]);
+    assert!(code == 1 && said.contains("input.time"), "{said}");
     let times = scores.column_by_name("time").unwrap().as_primitive::<TimestampMicrosecondType>();
     assert_eq!(times.value(7), 7_000_000, "without event time a row's number stands for it, in seconds");
     // What is written of the config gives the same again.

@@ -135,12 +135,17 @@ fn period() -> impl Strategy<Value = Period> {
 }
 
 fn segment() -> impl Strategy<Value = Segment> {
-    let rate =
-        || {
-            (count(), number(), interval(), held()).prop_map(|(observed, expected, interval, held)| {
-                SegmentRate { observed, expected, interval, held }
-            })
-        };
+    let rate = || {
+        (count(), count(), number(), interval(), held()).prop_map(
+            |(events, observed, expected, interval, held)| SegmentRate {
+                events,
+                observed,
+                expected,
+                interval,
+                held,
+            },
+        )
+    };
     (text(), prop::option::of(text()), count(), prop::option::of(number()), some(rate(), 4), some(rate(), 3))
         .prop_map(|(field, value, events, log_score, quantiles, thresholds)| Segment {
             field,

@@ -100,7 +100,7 @@ fn table(model: &ModelSummary, segments: &[&Segment], label: &str) -> Markup {
                 td { (thousands(segment.events)) }
                 td { (words::nats(segment.log_score)) }
                 @for nth in 0..model.quantiles.len() { (quantile_cell(model.quantiles[nth].level, segment, nth)) }
-                @for nth in 0..model.thresholds.len() { (cell(segment.events, segment.thresholds.get(nth).copied())) }
+                @for nth in 0..model.thresholds.len() { (cell(segment.thresholds.get(nth).copied())) }
             }
         }
     };
@@ -112,15 +112,14 @@ fn table(model: &ModelSummary, segments: &[&Segment], label: &str) -> Markup {
 
 fn quantile_cell(level: f64, segment: &Segment, nth: usize) -> Markup {
     let rate = segment.quantiles.get(nth);
-    cell(segment.events, rate.map(|rate| words::segment_beyond(level, segment.events, rate)))
+    cell(rate.map(|rate| words::segment_beyond(level, rate)))
 }
 
-fn cell(events: u64, rate: Option<SegmentRate>) -> Markup {
+fn cell(rate: Option<SegmentRate>) -> Markup {
     let Some(rate) = rate else {
         return html! { td { (words::NONE) } };
     };
-    let ratio =
-        words::segment_ratio(events, &rate).map_or_else(|| words::NONE.to_owned(), |r| words::ratio(r.value));
+    let ratio = words::segment_ratio(&rate).map_or_else(|| words::NONE.to_owned(), |r| words::ratio(r.value));
     html! {
         td {
             @if rate.held == Held::Yes { (ratio) }
@@ -141,15 +140,13 @@ struct Drawn {
 impl Drawn {
     fn rate(&self, segment: &Segment) -> Option<SegmentRate> {
         match self.level {
-            Some(level) => {
-                Some(words::segment_beyond(level, segment.events, segment.quantiles.get(self.nth)?))
-            }
+            Some(level) => Some(words::segment_beyond(level, segment.quantiles.get(self.nth)?)),
             None => segment.thresholds.get(self.nth).copied(),
         }
     }
 
     fn ratio(&self, segment: &Segment) -> Option<Ratio> {
-        words::segment_ratio(segment.events, &self.rate(segment)?)
+        words::segment_ratio(&self.rate(segment)?)
     }
 }
 

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 
 use crate::{
-    backtest::summary::{Held, ModelSummary, Rate, SegmentRate},
+    backtest::{
+        quantile::is_lower,
+        summary::{Held, ModelSummary, Rate, SegmentRate},
+    },
     text::thousands,
 };
 
@@ -269,11 +272,6 @@ impl From<&Rate> for Option<Ratio> {
     }
 }
 
-/// Whether a quantile bounds the lower tail: what matters of it is how many targets are below.
-pub fn is_lower(level: f64) -> bool {
-    level < 0.5
-}
-
 /// What happens to a quantile that a target is beyond.
 pub fn was_passed(level: f64) -> &'static str {
     if is_lower(level) { "undershot" } else { "exceeded" }
@@ -305,11 +303,11 @@ pub fn rate_beyond(level: f64, rate: &Rate) -> Rate {
 }
 
 /// The same of a segment.
-pub fn segment_beyond(level: f64, events: u64, rate: &SegmentRate) -> SegmentRate {
-    let SegmentRate { observed, expected, interval, held } = *rate;
+pub fn segment_beyond(level: f64, rate: &SegmentRate) -> SegmentRate {
+    let SegmentRate { events, observed, expected, interval, held } = *rate;
     let Rate { observed, expected, interval, .. } =
         rate_beyond(level, &Rate { events, observed, expected, interval });
-    SegmentRate { observed, expected, interval, held }
+    SegmentRate { events, observed, expected, interval, held }
 }
 
 /// How often targets were beyond a quantile, on the side of its tail, relative to how often they should have been.
@@ -318,8 +316,8 @@ pub fn quantile_ratio(level: f64, rate: &Rate) -> Option<Ratio> {
 }
 
 /// How often something happened in a segment, relative to how often it should have.
-pub fn segment_ratio(events: u64, rate: &SegmentRate) -> Option<Ratio> {
-    Ratio::new(events, rate.observed, rate.expected, rate.interval)
+pub fn segment_ratio(rate: &SegmentRate) -> Option<Ratio> {
+    Ratio::new(rate.events, rate.observed, rate.expected, rate.interval)
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ const CONFIDENCE: f64 = 0.95;
 pub struct Estimate {
     /// The figure.
     pub value: f64,
+    /// Its standard error.
+    pub error: f64,
     /// So far above and below it the truth lies with 95 % confidence.
     pub half_width: f64,
 }
@@ -44,7 +46,8 @@ pub struct Interval {
 }
 
 /// The standard normal's distance from 0 that is exceeded with probability 1 − `confidence`.
-fn two_sided_quantile(confidence: f64) -> f64 {
+#[must_use]
+pub fn two_sided_quantile(confidence: f64) -> f64 {
     normal::quantile(0.5 + 0.5 * confidence)
 }
 
@@ -212,7 +215,7 @@ fn merged(blocks: &[Block], so_many: usize) -> Vec<Block> {
 fn estimate(value: f64, influences: &[f64]) -> Option<Estimate> {
     let error = variance_of_sum(influences)?.sqrt();
     let half_width = critical(lags(influences.len()) / influences.len() as f64) * error;
-    (value.is_finite() && half_width.is_finite()).then_some(Estimate { value, half_width })
+    (value.is_finite() && half_width.is_finite()).then_some(Estimate { value, error, half_width })
 }
 
 /// S, the first lag that does not count, of so many blocks.
@@ -311,7 +314,7 @@ mod tests {
 
     #[test]
     fn more_confidence_is_a_wider_interval() {
-        let estimate = Estimate { value: 1.0, half_width: 1.96 };
+        let estimate = Estimate { value: 1.0, error: 1.0, half_width: 1.96 };
         assert!((estimate.interval_at(0.95).low - estimate.interval().low).abs() < 1e-15);
         let interval = estimate.interval_at(0.999);
         assert!((interval.high - 1.0 - 3.2905).abs() < 1e-3 && (interval.low - 1.0 + 3.2905).abs() < 1e-3);
