@@ -108,7 +108,12 @@ impl Quantile {
     }
 }
 
-/// Whether a quantile of this level is about the lower tail.
+/// Whether a quantile of this level is about the lower tail: what matters of it is how many targets are below.
 pub fn is_lower(level: f64) -> bool {
     level < 0.5
+}
+
+/// How many targets were beyond a quantile, on the side of its tail, and how many should have been, from those above it.
+pub fn beyond(level: f64, events: u64, above: u64, expected: f64) -> (u64, f64) {
+    if is_lower(level) { (events.saturating_sub(above), events as f64 - expected) } else { (above, expected) }
 }

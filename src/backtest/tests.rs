@@ -139,6 +139,10 @@ fn a_quantile_that_is_shifted_by_a_tenth_of_a_deviation_is_said_not_to_hold() {
 
 #[test]
 fn a_quantile_of_the_lower_tail_is_judged_by_what_lies_below_it() {
+    let right = &backtest(60_000, Figures::right()).quantiles[0];
+    let [green, yellow, red] = right.traffic_light;
+    assert!(green > 190 && yellow < 50 && red < 3, "{:?}", right.traffic_light);
+    assert!(right.binomial.unwrap().p_value > 0.01 && right.clustering.unwrap() < 2.0, "{right:?}");
     let mut figures = Figures::right();
     figures.quantiles[0] -= 0.1;
     let verdict = backtest(60_000, figures).verdict;

@@ -1,7 +1,7 @@
 //! What a backtest comes to, in words.
 
 use super::{
-    quantile::is_lower,
+    quantile::{beyond, is_lower},
     summary::{Finding, Held, ModelSummary, QuantileSummary, Rate, Segment, Verdict},
 };
 use crate::text::thousands;
@@ -188,10 +188,8 @@ impl Tail {
 
     /// That of a quantile, of whose events so many were above.
     fn of(level: f64, above: u64, expected: f64, events: u64) -> Self {
-        let is_below = is_lower(level);
-        let (observed, expected) =
-            if is_below { (events - above, events as f64 - expected) } else { (above, expected) };
-        Self { events, observed, expected, is_lower: is_below }
+        let (observed, expected) = beyond(level, events, above, expected);
+        Self { events, observed, expected, is_lower: is_lower(level) }
     }
 
     /// How often it came of how often it should have: too often understates risk.

@@ -140,4 +140,19 @@ mod tests {
         assert!((in_turn.1 - 2.0).abs() < 1e-12);
         assert_eq!(in_turn.2, 80);
     }
+    #[test]
+    fn what_one_of_two_models_did_not_score_counts_for_neither_and_each_pair_stands_alone() {
+        let mut comparer = Comparer::new(vec![vec![(0, 0)], vec![(0, 0)]]);
+        let scored = |value: &dyn Fn(i64) -> f64| -> Vec<(Place, Scores)> {
+            (0..40).map(|offset| ((0, Position::at(offset)), Some([value(offset)].into()))).collect()
+        };
+        comparer.put(0, scored(&|_| 1.0));
+        comparer.put(1, scored(&|offset| if offset % 2 == 0 { f64::NAN } else { 5.0 }));
+        assert_eq!(comparer.open.len(), 40, "the last model is waited for");
+        comparer.put(2, scored(&|_| 3.0));
+        let pairs = comparer.finish();
+        let counts: Vec<_> = pairs.iter().map(|pair| (pair.first.count(0), pair.other.count(0))).collect();
+        assert_eq!(counts, [(20, 20), (40, 40)]);
+        assert_eq!(pairs[1].other.mean(0), Some(3.0));
+    }
 }

@@ -9,7 +9,10 @@ use super::{
     words::{self, Ratio},
 };
 use crate::{
-    backtest::summary::{Held, ModelSummary, QuantileSummary},
+    backtest::{
+        quantile::is_lower,
+        summary::{Held, ModelSummary, QuantileSummary},
+    },
     text::thousands,
 };
 
@@ -21,7 +24,7 @@ pub fn section(model: &ModelSummary) -> Markup {
         } @else {
             @let names = words::quantile_names(model);
             p { "A quantile at 99 % should be exceeded by 1 % of targets: more says that the tail is thicker than published, less that it is thinner. "
-                @if model.quantiles.iter().any(|q| crate::backtest::quantile::is_lower(q.level)) {
+                @if model.quantiles.iter().any(|q| is_lower(q.level)) {
                     "For quantiles below 50 %, which bound the lower tail, ratios are of targets below them."
                 }
              }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     backtest::{
-        quantile::is_lower,
+        quantile::{self, is_lower},
         summary::{Held, ModelSummary, Rate, SegmentRate},
     },
     text::thousands,
@@ -295,11 +295,9 @@ pub fn expected_beyond(level: f64) -> f64 {
 /// Targets beyond a quantile, on the side of its tail, from those above it.
 pub fn rate_beyond(level: f64, rate: &Rate) -> Rate {
     let Rate { events, observed, expected, interval: [low, high] } = *rate;
-    if !is_lower(level) {
-        return *rate;
-    }
-    let (observed, expected) = (events.saturating_sub(observed), events as f64 - expected);
-    Rate { events, observed, expected, interval: [1.0 - high, 1.0 - low] }
+    let (observed, expected) = quantile::beyond(level, events, observed, expected);
+    let interval = if is_lower(level) { [1.0 - high, 1.0 - low] } else { [low, high] };
+    Rate { events, observed, expected, interval }
 }
 
 /// The same of a segment.
