@@ -130,6 +130,19 @@ pub enum Held {
     Unclear,
 }
 
+impl Held {
+    /// The order in which findings are read: the worst first.
+    #[must_use]
+    pub const fn rank(self) -> u8 {
+        match self {
+            Self::No => 0,
+            Self::Unclear => 1,
+            Self::Nearly => 2,
+            Self::Yes => 3,
+        }
+    }
+}
+
 /// What it comes to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {

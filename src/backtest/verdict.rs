@@ -77,7 +77,7 @@ pub fn verdict(summary: &ModelSummary, titles: &Titles) -> Verdict {
             format!("losses beyond the quantile came to {by} {} than the {title} said", more(z2.statistic));
         found.push(Found { held: shortfall.held, off, text, short });
     }
-    let is_worse = |found: &Found| (severity(found.held), std::cmp::Reverse(ordered(found.off)));
+    let is_worse = |found: &Found| (found.held.rank(), std::cmp::Reverse(ordered(found.off)));
     found.sort_by_key(is_worse);
     let held = overall(&found);
     let headline = headline(held, &found, summary);
@@ -105,15 +105,6 @@ fn nothing_judged(summary: &ModelSummary) -> Verdict {
         }
     };
     Verdict { findings: vec![Finding { held: Held::Unclear, text }], ..unknown() }
-}
-
-fn severity(held: Held) -> u8 {
-    match held {
-        Held::No => 0,
-        Held::Unclear => 1,
-        Held::Nearly => 2,
-        Held::Yes => 3,
-    }
 }
 
 /// For sorting.

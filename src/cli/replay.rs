@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{ConfigArgs, signals};
+use super::{ConfigArgs, signals, state};
 use crate::{
     backtest::{
         self, Backtest, ScoreName, report,
@@ -152,7 +152,7 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     write_results(&args.out, &summary)?;
     tell(&args.out, &summary);
     if let (Some(file), Some(state)) = (&args.save_state, state) {
-        fs::write(file, state).with_context(|| format!("{} can't be written", file.display()))?;
+        state::write(file, &state, true).with_context(|| format!("{} can't be written", file.display()))?;
     }
     Ok(())
 }

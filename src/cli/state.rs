@@ -129,7 +129,7 @@ fn candidates(
 }
 
 /// Writes a file as a whole or not at all.
-fn write(file: &Path, bytes: &[u8], force: bool) -> std::io::Result<()> {
+pub(super) fn write(file: &Path, bytes: &[u8], force: bool) -> std::io::Result<()> {
     if !force {
         // Made only if it is not there: nobody else's is overwritten.
         let mut made = File::create_new(file)?;

@@ -4,28 +4,18 @@ use maud::{Markup, html};
 
 use super::{parts, words};
 use crate::{
-    backtest::summary::{Finding, Held, ModelSummary, Summary},
+    backtest::summary::{Finding, ModelSummary, Summary},
     text::{counted, thousands},
 };
 
 /// How many findings are seen at once.
 const SHOWN: usize = 6;
 
-/// The order in which findings are read: the worst first.
-pub const fn rank(held: Held) -> u8 {
-    match held {
-        Held::No => 0,
-        Held::Unclear => 1,
-        Held::Nearly => 2,
-        Held::Yes => 3,
-    }
-}
-
 /// The page's header: title, verdict, caveats, findings and key facts.
 pub fn header(summary: &Summary) -> Markup {
     let model = summary.models.first();
     let mut findings: Vec<&Finding> = model.map(|m| m.verdict.findings.iter().collect()).unwrap_or_default();
-    findings.sort_by_key(|finding| rank(finding.held));
+    findings.sort_by_key(|finding| finding.held.rank());
     let (shown, rest) = findings.split_at(findings.len().min(SHOWN));
     html! {
         header {

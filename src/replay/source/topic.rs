@@ -16,14 +16,16 @@ use super::{OwnedMessage, PIECE_BYTES, PIECE_ROWS, Piece};
 use crate::{
     config::{Config, Start},
     kafka::{
-        client::{self, Context},
+        client::Context,
         offsets::start_of,
-        tail_read::is_passing,
+        tail_read::{self, is_passing},
     },
 };
 
 /// How long brokers may take to tell what there is.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long brokers may gather records before they answer: librdkafka's own default, since nobody waits for the end here.
+const FETCH_WAIT_MS: &str = "500";
 /// How long one poll waits.
 const POLL: Duration = Duration::from_millis(50);
 /// Nothing was read for so long: brokers are away, or don't answer.
@@ -209,8 +211,5 @@ fn take(message: &BorrowedMessage<'_>, unfinished: &BTreeMap<i32, i64>) -> Optio
 }
 
 fn consumer(config: &Config) -> KafkaResult<BaseConsumer<Context>> {
-    let mut settings = client::consumer(&config.kafka);
-    settings.set("enable.partition.eof", "true");
-    client::set_defaults(&mut settings, &config.kafka, &[("queued.max.messages.kbytes", "16384")]);
-    client::create(&settings, &config.kafka, Context::default()).map_err(KafkaError::ClientCreation)
+    tail_read::consumer(&config.kafka, FETCH_WAIT_MS).map_err(KafkaError::ClientCreation)
 }
