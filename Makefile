@@ -1,7 +1,7 @@
 # Everything is built in the release profile: what is tested is what is shipped, and nothing is compiled twice.
 # scripts/setup.sh tells cargo where libtorch and the build cache are.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash lint docs bench soak statistics published compare sizing
+.PHONY: help setup demo test crash lint docs bench soak statistics published compare sizing watch
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,3 +51,8 @@ sizing: setup ## what models of some sizes take: CPU, memory, bytes of state
 MINUTES ?= 10
 soak: setup ## MINUTES (10) at full speed, and what memory does meanwhile
 	scripts/kafka.sh with cargo bench --profile release --bench delivery -- soak $(MINUTES)
+
+RATE ?= 1500
+watch: setup ## MINUTES (10) at RATE (1500) events/s, watched by Prometheus with the shipped rules and by the live page: alerts, log, memory
+	scripts/tool.sh with prometheus -- scripts/browser.sh with scripts/kafka.sh with \
+	  cargo bench --profile release --bench delivery -- watch $(MINUTES) $(RATE)

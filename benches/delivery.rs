@@ -4,6 +4,7 @@
 //! scripts/kafka.sh with cargo bench --profile release --bench delivery                  the cost
 //! scripts/kafka.sh with cargo bench --profile release --bench delivery -- soak 10       so many minutes at full speed
 //! scripts/kafka.sh with cargo bench --profile release --bench delivery -- sizing        what a model of some size takes
+//! make watch MINUTES=30 RATE=1500     so many at a steady rate, watched by a Prometheus with the shipped rules and by its page
 //! ```
 //! The cost is the ratio of two rates that are measured in turn, on the same records.
 
@@ -12,12 +13,14 @@
 
 use std::{
     fs,
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use tailwater::flights;
+use tempfile::TempDir;
 
 #[path = "../tests/kafka/broker.rs"]
 mod broker;
@@ -27,6 +30,8 @@ mod cluster;
 mod process;
 #[path = "../tests/kafka/proxy.rs"]
 mod proxy;
+#[path = "../tests/kafka/scraper.rs"]
+mod scraper;
 #[path = "../tests/kafka/wire.rs"]
 mod wire;
 #[path = "../tests/kafka/years.rs"]
@@ -34,7 +39,8 @@ mod years;
 
 use broker::{Broker, Options};
 use cluster::{Cluster, Record};
-use process::Setup;
+use process::{Process, Setup};
+use scraper::Prometheus;
 
 /// How often each guarantee is measured.
 const ROUNDS: usize = 6;
@@ -47,6 +53,10 @@ fn main() {
     let cluster = Cluster::at(broker.brokers());
     match arguments.first().map(String::as_str) {
         Some("sizing") => sizing(&cluster),
+        Some("watch") => {
+            let number = |nth: usize, default| arguments.get(nth).map_or(default, |text| text.parse().unwrap());
+            watched(&cluster, number(1, 30), number(2, 1_500));
+        }
         Some("soak") => soak(&cluster, arguments.get(1).map_or(10, |minutes| minutes.parse().unwrap())),
         _ => cost(&cluster),
     }
@@ -187,27 +197,98 @@ fn soak(cluster: &Cluster, minutes: u64) {
             }
         });
         process.wait_until_leading();
-        let begun = Instant::now();
-        println!(
-            "{:>8}  {:>12}  {:>10}  {:>10}  {:>12}",
-            "minute", "scored", "events/s", "RSS MiB", "state bytes"
-        );
-        let mut last = process.num_scored();
-        for half_minute in 1..=2 * minutes {
-            thread::sleep((Duration::from_secs(30 * half_minute)).saturating_sub(begun.elapsed()));
-            let scored = process.num_scored();
-            println!(
-                "{:>8.1}  {scored:>12}  {:>10.0}  {:>10.1}  {:>12}",
-                half_minute as f64 / 2.0,
-                (scored - last) as f64 / 30.0,
-                resident_mib(process.pid()),
-                process.metric("tailwater_state_bytes"),
-            );
-            last = scored;
-        }
+        follow(&process, minutes);
         stop.store(true, Ordering::Relaxed);
     });
     process.stop();
+}
+
+/// Prints each half minute what a process has done and what it holds.
+fn follow(process: &Process, minutes: u64) {
+    let begun = Instant::now();
+    println!(
+        "{:>8}  {:>12}  {:>10}  {:>10}  {:>12}",
+        "minute", "scored", "events/s", "RSS MiB", "state bytes"
+    );
+    let mut last = process.num_scored();
+    for half_minute in 1..=2 * minutes {
+        thread::sleep((Duration::from_secs(30 * half_minute)).saturating_sub(begun.elapsed()));
+        let scored = process.num_scored();
+        println!(
+            "{:>8.1}  {scored:>12}  {:>10.0}  {:>10.1}  {:>12}",
+            half_minute as f64 / 2.0,
+            (scored - last) as f64 / 30.0,
+            resident_mib(process.pid()),
+            process.metric("tailwater_state_bytes"),
+        );
+        last = scored;
+    }
+}
+
+/// The flights, year after year, so many a second; a Prometheus scrapes by the shipped rules, and a browser shows the live page. Tells at the
+/// end which alerts have fired and what was logged above info.
+fn watched(cluster: &Cluster, minutes: u64, rate: u64) {
+    const TICKS_PER_SECOND: u64 = 10;
+    let input = cluster.create_topic("flights", 1);
+    let setup = Setup::on_input(cluster, &input);
+    let process = setup.start(&[]);
+    process.wait_until_leading();
+    let rules = include_str!("../deploy/helm/tailwater/files/rules.yaml");
+    let prometheus = Prometheus::start(rules, &[("flights", vec![process.admin().to_owned()])].into());
+    let _page = Page::open(&format!("http://{}/", process.admin()));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (begun, mut num_ticks) = (Instant::now(), 0);
+            let mut flights = years::endless();
+            while !stop.load(Ordering::Relaxed) {
+                let flights = flights.by_ref().take((rate / TICKS_PER_SECOND) as usize);
+                cluster.produce(&input, flights.map(|flight| Record::new(0, serde_json::to_vec(&flight).unwrap())));
+                num_ticks += 1;
+                let due = Duration::from_millis(1_000 / TICKS_PER_SECOND * num_ticks);
+                thread::sleep(due.saturating_sub(begun.elapsed()));
+            }
+        });
+        follow(&process, minutes);
+        stop.store(true, Ordering::Relaxed);
+    });
+    let alerts = prometheus.query(&format!("max by (alertname) (max_over_time(ALERTS[{}m]))", minutes + 5));
+    let names: Vec<&str> = alerts.iter().map(|alert| alert.labels["alertname"].as_str()).collect();
+    println!("alerts that fired or were pending: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    let log = process.stop();
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+    println!("lines of the log above info: {}\n{}", warnings.len(), warnings.join("\n"));
+}
+
+/// A browser that shows a page until it is dropped.
+struct Page {
+    browser: Child,
+    _profile: TempDir,
+}
+
+impl Page {
+    fn open(url: &str) -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let browser = Command::new(std::env::var_os("TAILWATER_CHROMIUM").expect("scripts/browser.sh sets TAILWATER_CHROMIUM"))
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .args(["--remote-debugging-port=0", url]) // without it a page is printed and left
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .env_remove("LD_LIBRARY_PATH") // libtorch's is none of a browser's
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { browser, _profile: profile }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.browser.kill().ok();
+        self.browser.wait().ok();
+    }
 }
 
 /// In user mode and in the kernel, which counts in hundredths; the metric counts whole seconds.
