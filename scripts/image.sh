@@ -18,6 +18,7 @@ die() {
 make_root() {
   local binary=$1 root=$2 library path bundle=/etc/ssl/certs/ca-certificates.crt
   [ ! -e "$root" ] || die "$root is there already"
+  command -v openssl >/dev/null || die "there is no openssl to ask where it looks for certificates: apt-get install openssl"
   [ -s "$bundle" ] || die "there are no certificates of authorities: apt-get install ca-certificates"
   mkdir -p "$root"/{etc/tailwater,etc/ssl/certs,proc,run,tmp,var/lib/tailwater}
   chmod 1777 "$root/tmp"
@@ -73,12 +74,12 @@ test_image() {
   echo "-- image: ok, $(du --apparent-size -sm "$work/root" | cut -f 1) MB, of them libtorch $(du --apparent-size -sm "$work/root/usr/lib/tailwater" | cut -f 1) MB"
 }
 
-# Runs a command in the root, as the image's user.
+# Runs a command in the root, as the image's user and without the environment of here: SSL_CERT_FILE would hide that none is found.
 run() {
   if [ "$outer" = 0 ]; then
-    timeout 300 setpriv --no-new-privs chroot --userspec=65532:65532 --groups= "$root" "$@"
+    timeout 300 env --ignore-environment PATH="$PATH" setpriv --no-new-privs chroot --userspec=65532:65532 --groups= "$root" "$@"
   else
-    timeout 300 unshare --user --map-user=65532 --map-group=65532 --root="$root" --wd=/ "$@"
+    timeout 300 env --ignore-environment PATH="$PATH" unshare --user --map-user=65532 --map-group=65532 --root="$root" --wd=/ "$@"
   fi
 }
 
