@@ -167,6 +167,7 @@ fits_schemas() {
 
 configs_pass() {
   local binary=$1 configs=$2 config count=0
+  sed -n '/^```toml$/,/^```$/{/^```/d;p}' docs/deploy.md >"$configs/docs.toml"
   for config in "$configs"/*.toml examples/flights.toml; do
     KAFKA_BROKERS=kafka:9093 KAFKA_PASSWORD=x "$binary" check --offline -c "$config" >/dev/null || die "$config is no config that tailwater takes (see above)"
     count=$((count + 1))
