@@ -129,7 +129,8 @@ refusals() {
   refuses "no pod could ever be replaced" --set rollout.maxSurge=0
   refuses "podMonitor needs podMonitor.selector" --set mode=sidecar --set podMonitor.enabled=true
   refuses "the volume is the pod's" --set mode=sidecar --set persistence.enabled=true
-  refuses "the network policy is that of the pod" --set mode=sidecar --set networkPolicy.enabled=true --set 'networkPolicy.egress[0].to[0].ipBlock.cidr=10.0.0.0/8' --set 'networkPolicy.egress[0].ports[0]=9092'
+  refuses "the network policy is that of the pod" --set mode=sidecar --set networkPolicy.enabled=true \
+    --set 'networkPolicy.egress[0].to[0].ipBlock.cidr=10.0.0.0/8' --set 'networkPolicy.egress[0].ports[0]=9092'
 }
 
 # Other values that a pod is made of have to make other pods: those are the ones that Kubernetes replaces.
