@@ -44,8 +44,6 @@ make_root() {
   echo 'nonroot:x:65532:65532::/:/usr/sbin/nologin' >"$root/etc/passwd"
   echo 'nonroot:x:65532:' >"$root/etc/group"
   echo 'hosts: files dns' >"$root/etc/nsswitch.conf" # libc alone would ask DNS for localhost
-  mkdir -p "$root/usr/share/doc/tailwater"
-  install -m 644 LICENSE "$root/usr/share/doc/tailwater/"
 }
 
 # Whether namespaces can be had: as root, or as a user who becomes one.

@@ -57,8 +57,11 @@ def extract(archive, name, target):
 
 
 for archive, name in entries:
+    licence = re.fullmatch(r"(\w+)-[^/]*\.dist-info/licenses/(.*)", name)
     if name.startswith("torch/include/"):
         extract(archive, name, out / name[len("torch/"):])
+    elif licence:  # they go with the libraries to whoever gets these
+        extract(archive, name, out / "licenses" / licence[1] / licence[2])
 
 # What the CPU's library needs differs between machines (on ARM it has its BLAS beside it), so it is asked.
 system = re.compile(r"(lib(c|m|dl|rt|util|pthread|gcc_s|stdc\+\+)|ld-linux.*)\.so\.\d+")

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Puts a built binary together with what it needs beside it.
 #
-#   scripts/package.sh install BINARY PREFIX   bin/tailwater, stripped, and lib/tailwater with libtorch's libraries, where the binary looks for them
+#   scripts/package.sh install BINARY PREFIX   bin/tailwater, stripped, lib/tailwater with libtorch's libraries, where the binary
+#                                              looks for them, and their licences
 #   scripts/package.sh tarball BINARY DIR      tailwater-VERSION-linux-ARCH.tar.gz and its .sha256 in DIR: that, completions, man page, texts, examples
 #   scripts/package.sh test BINARY             makes a tarball, unpacks it elsewhere and runs it from there
 #
@@ -16,7 +17,7 @@ die() {
 }
 
 install_to() {
-  local binary=$1 prefix=$2 linked library path found=0
+  local binary=$1 prefix=$2 linked library path licences found=0
   mkdir -p "$prefix/bin" "$prefix/lib/tailwater"
   strip -o "$prefix/bin/tailwater" "$binary"
   chmod 755 "$prefix/bin/tailwater"
@@ -27,11 +28,19 @@ install_to() {
       found) die "$library is not found: scripts/libtorch.sh" ;; # "not found"
       /*)
         install -m 644 "$path" "$prefix/lib/tailwater/$library"
+        licences="$(dirname "$path")/../licenses"
         found=$((found + 1))
         ;;
     esac
   done < <(sed 's/not found/found/' <<<"$linked")
   [ "$found" -gt 0 ] || die "$binary needs no library of libtorch: it is not tailwater as scripts/binary.sh builds it"
+  mkdir -p "$prefix/share/doc/tailwater"
+  install -m 644 LICENSE "$prefix/share/doc/tailwater/"
+  if [ -d "$licences" ]; then
+    cp -r "$licences" "$prefix/share/doc/tailwater/"
+  else
+    echo "package.sh: libtorch's folder has no licenses: before you hand this on, remove that folder and run scripts/libtorch.sh" >&2
+  fi
 }
 
 tarball() {
@@ -89,7 +98,7 @@ case "${1:-} $#" in
   "tarball 3") tarball "$2" "$3" ;;
   "test 2") test_tarball "$2" ;;
   *)
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
