@@ -1,7 +1,7 @@
 # Everything is built in the release profile: what is tested is what is shipped, and nothing is compiled twice.
 # scripts/setup.sh tells cargo where libtorch and the build cache are.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash lint docs bench soak statistics published compare sizing watch
+.PHONY: help setup demo test crash rules deploy lint docs bench soak watch sizing statistics published compare
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ crash: setup ## kill the operator KILLS times (100) under a SEED (1), and compar
 lint: setup ## format and clippy, warnings are errors
 	cargo fmt --check
 	cargo clippy --release --all-targets -- -D warnings
+
+deploy: setup ## lint and test the deploy files: chart, manifests, image, tarball (needs Go)
+	binary=$$(scripts/binary.sh) && scripts/deploy.sh test "$$binary" && scripts/image.sh test "$$binary" && scripts/package.sh test "$$binary"
 
 docs: setup ## the API's documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items

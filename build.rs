@@ -1,8 +1,10 @@
-//! Writes libtorch's folder into the binaries as a run path, so that they start without `LD_LIBRARY_PATH`.
+//! Writes where libtorch lies into the binaries as run paths, so that they start without `LD_LIBRARY_PATH`: beside the
+//! binary, as in an image or a release, or else where it was built with.
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
+        println!("cargo:rustc-link-arg-bins=-Wl,-rpath,$ORIGIN/../lib/tailwater");
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
         // libtorch.so is a stub whose only content is what it needs: without this the linker drops it.
         println!("cargo:rustc-link-arg=-Wl,--no-as-needed");

@@ -41,27 +41,40 @@ python3 -m pip download --quiet --no-deps --dest "$work/wheels" \
   "torch==$version" "nvidia-cuda-runtime==$cuda.*" "nvidia-cuda-cupti==$cuda.*" >&2
 echo "unpacking libtorch …" >&2
 python3 - "$work" <<'PY'
-import pathlib, shutil, sys, zipfile
+import pathlib, re, shutil, subprocess, sys, zipfile
 
 work = pathlib.Path(sys.argv[1])
 out = work / "libtorch"
-wanted = {"libtorch_cpu.so", "libc10.so", "libgomp.so.1", "libcudart.so.13", "libcupti.so.13"}
-for wheel in (work / "wheels").glob("*.whl"):
-    with zipfile.ZipFile(wheel) as archive:
-        for name in archive.namelist():
-            base = name.rsplit("/", 1)[-1]
-            if name.startswith("torch/include/"):
-                target = out / name[len("torch/"):]
-            elif base in wanted:
-                target = out / "lib" / base
-            else:
-                continue
-            if name.endswith("/"):
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(name) as source, open(target, "wb") as sink:
-                shutil.copyfileobj(source, sink, 1 << 20)
-missing = wanted - {p.name for p in (out / "lib").iterdir()}
+archives = [zipfile.ZipFile(wheel) for wheel in (work / "wheels").glob("*.whl")]
+entries = [(archive, name) for archive in archives for name in archive.namelist() if not name.endswith("/")]
+libraries = {name.rsplit("/", 1)[-1]: (archive, name) for archive, name in entries if ".so" in name}
+
+
+def extract(archive, name, target):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(name) as source, open(target, "wb") as sink:
+        shutil.copyfileobj(source, sink, 1 << 20)
+
+
+for archive, name in entries:
+    licence = re.fullmatch(r"(\w+)-[^/]*\.dist-info/licenses/(.*)", name)
+    if name.startswith("torch/include/"):
+        extract(archive, name, out / name[len("torch/"):])
+    elif licence:  # they go with the libraries to whoever gets these
+        extract(archive, name, out / "licenses" / licence[1] / licence[2])
+
+# What the CPU's library needs differs between machines (on ARM it has its BLAS beside it), so it is asked.
+system = re.compile(r"(lib(c|m|dl|rt|util|pthread|gcc_s|stdc\+\+)|ld-linux.*)\.so\.\d+")
+wanted, missing = ["libtorch_cpu.so"], []
+for library in wanted:
+    if library not in libraries:
+        missing.append(library)
+        continue
+    target = out / "lib" / library
+    extract(*libraries[library], target)
+    dynamic = subprocess.run(["readelf", "-d", target], check=True, capture_output=True, text=True).stdout
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic)
+    wanted += [n for n in needed if n not in wanted and not system.fullmatch(n)]
 if missing:
     sys.exit(f"the packages lack {sorted(missing)}")
 PY

