@@ -3,7 +3,7 @@
 #
 #   scripts/package.sh install BINARY PREFIX   bin/tailwater, stripped, lib/tailwater with libtorch's libraries, where the binary
 #                                              looks for them, and their licences
-#   scripts/package.sh tarball BINARY DIR      tailwater-VERSION-linux-ARCH.tar.gz and its .sha256 in DIR: that, completions, man page, texts, examples
+#   scripts/package.sh tarball BINARY DIR      tailwater-VERSION-linux-ARCH.tar.gz and its .sha256 in DIR: that, completions, manual pages, texts, examples
 #   scripts/package.sh test BINARY             makes a tarball, unpacks it elsewhere and runs it from there
 #
 # libc, libstdc++, OpenSSL and zlib are the system's: a tarball runs on systems that are as new as the one it was built on.
@@ -59,7 +59,7 @@ tarball() {
   "$binary" completions bash >"$share/bash-completion/completions/tailwater"
   "$binary" completions zsh >"$share/zsh/site-functions/_tailwater"
   "$binary" completions fish >"$share/fish/vendor_completions.d/tailwater.fish"
-  "$binary" man >"$share/man/man1/tailwater.1"
+  "$binary" man "$share/man/man1"
   cp LICENSE README.md CHANGELOG.md "$root/"
   mkdir "$root/examples"
   cp examples/*.toml "$root/examples/"
@@ -82,7 +82,7 @@ test_tarball() {
   tar --extract --gzip --file "$archive" --directory "$work/elsewhere" --strip-components 1
   cd "$work/elsewhere"
   for file in LICENSE README.md CHANGELOG.md examples/flights.toml share/bash-completion/completions/tailwater share/zsh/site-functions/_tailwater \
-    share/fish/vendor_completions.d/tailwater.fish share/man/man1/tailwater.1; do
+    share/fish/vendor_completions.d/tailwater.fish share/man/man1/{tailwater,tailwater-run}.1; do
     [ -s "$file" ] || die "the tarball lacks $file"
   done
   env -u LD_LIBRARY_PATH bin/tailwater --version
