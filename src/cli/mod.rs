@@ -8,7 +8,8 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigErrors, Purpose};
@@ -68,6 +69,16 @@ enum Command {
     Peek(peek::PeekArgs),
     /// Recompute a published row from the log, and compare it bit for bit
     Verify(verify::VerifyArgs),
+    /// Print the completions of a shell: `source <(tailwater completions bash)`
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, `tailwater man | man -l -`, or write a page for every command
+    Man {
+        /// Where the pages are written
+        dir: Option<PathBuf>,
+    },
 }
 
 /// Where the config comes from.
@@ -108,6 +119,15 @@ pub fn main() -> ExitCode {
         Command::State(command) => state::run(command),
         Command::Peek(args) => peek::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "tailwater", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man { dir: None } => {
+            clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(Into::into)
+        }
+        Command::Man { dir: Some(dir) } => clap_mangen::generate_to(Cli::command(), dir)
+            .with_context(|| format!("the pages can't be written to {}; is it a directory?", dir.display())),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     match error.downcast_ref::<ConfigErrors>() {

@@ -3,13 +3,15 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
+
+use super::recent::Recent;
 
 /// A compute thread that has been silent for this long is taken for stuck.
 pub const HEARTBEAT_LIMIT: Duration = Duration::from_secs(30);
@@ -30,6 +32,25 @@ pub enum Role {
     Draining,
     /// Done.
     Stopped,
+}
+
+impl Role {
+    /// Every role, in the order of a process's life.
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Restoring, Self::Standby, Self::Leading, Self::Draining, Self::Stopped];
+
+    /// Its name, as answers and metrics have it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Restoring => "restoring",
+            Self::Standby => "standby",
+            Self::Leading => "leading",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// The last error and when it came.
@@ -59,6 +80,7 @@ struct Facts {
     state_age: Option<(Duration, Instant)>,
     restoring: Option<Restoring>,
     model: Option<ModelFacts>,
+    recent: Option<Arc<Recent>>,
 }
 
 /// How far a restore is.
@@ -118,6 +140,7 @@ impl Health {
                 state_age: None,
                 restoring: None,
                 model: None,
+                recent: None,
             }),
         }
     }
@@ -201,6 +224,17 @@ impl Health {
     #[must_use]
     pub fn model(&self) -> Option<ModelFacts> {
         self.facts().model.clone()
+    }
+
+    /// Takes what came lately; `None` where this process does not score.
+    pub fn set_recent(&self, recent: Option<Recent>) {
+        self.facts().recent = recent.map(Arc::new);
+    }
+
+    /// What came lately; `None` where this process does not score.
+    #[must_use]
+    pub fn recent(&self) -> Option<Arc<Recent>> {
+        self.facts().recent.clone()
     }
 
     /// Time since the process started.

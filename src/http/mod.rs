@@ -7,12 +7,16 @@
 //! | `/startupz` | 200 once past starting; else 503 |
 //! | `/metrics` | Prometheus's text format |
 //! | `/status` | JSON: role, assignment, lag, updates, scores so far, last error, state age |
+//! | `/recent` | JSON: the last events and rejects, and how well the last targets were told |
+//! | `/` | a page that shows both, live |
 //!
 //! It runs on a thread and a runtime of its own, so that it answers while everything else is stuck, which is when it
 //! is needed. It reads what others have reported and never asks the broker: a broker that is down must not get a
 //! healthy process killed.
 
 mod health;
+mod page;
+pub mod recent;
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +31,7 @@ use axum::{
     Router,
     extract::State,
     http::{StatusCode, Uri, header::CONTENT_TYPE},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use serde::Serialize;
@@ -163,6 +167,8 @@ fn router(metrics: Arc<Metrics>, health: Arc<Health>) -> Router {
         .route("/startupz", get(startupz))
         .route("/metrics", get(render_metrics))
         .route("/status", get(status))
+        .route("/recent", get(recent))
+        .merge(page::routes())
         .fallback(not_found)
         .with_state(Facts { metrics, health })
 }
@@ -177,15 +183,16 @@ async fn livez(State(facts): State<Facts>) -> impl IntoResponse {
 
 async fn readyz(State(facts): State<Facts>) -> impl IntoResponse {
     let role = facts.health.role();
-    (ok_if(is_ready(role)), format!("{role:?}\n").to_lowercase())
+    (ok_if(is_ready(role)), format!("{}\n", role.label()))
 }
 
 async fn startupz(State(facts): State<Facts>) -> impl IntoResponse {
     let role = facts.health.role();
-    (ok_if(role != Role::Starting), format!("{role:?}\n").to_lowercase())
+    (ok_if(role != Role::Starting), format!("{}\n", role.label()))
 }
 
 async fn render_metrics(State(facts): State<Facts>) -> impl IntoResponse {
+    facts.metrics.set_role(facts.health.role().label());
     if let Some(age) = facts.health.state_age() {
         facts.metrics.state_age_seconds.set(age.as_secs_f64());
     }
@@ -193,14 +200,23 @@ async fn render_metrics(State(facts): State<Facts>) -> impl IntoResponse {
 }
 
 async fn status(State(facts): State<Facts>) -> impl IntoResponse {
-    let status = Status::of(&facts.metrics, &facts.health);
-    let mut text = serde_json::to_string_pretty(&status).expect("plain structs with text keys are JSON");
+    json(&Status::of(&facts.metrics, &facts.health))
+}
+
+/// `null` where this process does not score.
+async fn recent(State(facts): State<Facts>) -> impl IntoResponse {
+    json(&facts.health.recent().as_deref())
+}
+
+fn json(answer: &impl Serialize) -> Response {
+    let mut text = serde_json::to_string_pretty(answer).expect("plain structs with text keys are JSON");
     text.push('\n');
-    ([(CONTENT_TYPE, "application/json")], text)
+    ([(CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 async fn not_found(uri: Uri) -> impl IntoResponse {
-    let text = format!("nothing at {}; there are /livez /readyz /startupz /metrics /status\n", uri.path());
+    let text =
+        format!("nothing at {}; there are / /livez /readyz /startupz /metrics /status /recent\n", uri.path());
     (StatusCode::NOT_FOUND, text)
 }
 
@@ -379,6 +395,24 @@ mod tests {
     }
 
     #[test]
+    fn the_metrics_tell_the_role_of_the_moment() {
+        assert_eq!(Role::ALL.map(Role::label), crate::metrics::ROLES);
+        let served = served(Health::new());
+        for role in Role::ALL {
+            served.health.set_role(role);
+            let (_, _, metrics) = get(served.admin.address(), "/metrics");
+            let is_it: Vec<String> = Role::ALL
+                .iter()
+                .filter(|other| {
+                    metrics.contains(&format!("\ntailwater_role{{role=\"{}\"}} 1\n", other.label()))
+                })
+                .map(|other| other.label().to_owned())
+                .collect();
+            assert_eq!(is_it, [role.label()]);
+        }
+    }
+
+    #[test]
     fn the_status_tells_role_assignment_lag_and_counts() {
         let served = served(Health::new());
         let status = served.json();
@@ -420,7 +454,10 @@ mod tests {
         let served = served(Health::new());
         let (code, _, body) = get(served.admin.address(), "/healthz?x=1");
         assert_eq!(code, 404);
-        assert_eq!(body, "nothing at /healthz; there are /livez /readyz /startupz /metrics /status\n");
+        assert_eq!(
+            body,
+            "nothing at /healthz; there are / /livez /readyz /startupz /metrics /status /recent\n"
+        );
     }
 
     #[test]

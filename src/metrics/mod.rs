@@ -34,6 +34,9 @@ const STAGE_EDGES_SECONDS: [f64; 13] =
 const LATENCY_EDGES_SECONDS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
+/// What a process may be, as [`Metrics::set_role`] takes it.
+pub const ROLES: [&str; 6] = ["starting", "restoring", "standby", "leading", "draining", "stopped"];
+
 /// Each target takes this share in the fading mean of the log score: about its last 10,000 count.
 const FADING: f64 = 1e-4;
 
@@ -74,6 +77,8 @@ pub struct MetricsSpec {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// `tailwater_role`, in the order of [`ROLES`].
+    role: [IntGauge; ROLES.len()],
     /// `tailwater_records_total`, but for the rejected: [`Metrics::rejected`] counts those.
     pub records: Records,
     rejected: IntCounter,
@@ -88,6 +93,8 @@ pub struct Metrics {
     pub latency_seconds: Histogram,
     /// `tailwater_waiting_targets`.
     pub waiting_targets: IntGauge,
+    /// `tailwater_waiting_targets_max`.
+    pub waiting_targets_max: IntGauge,
     /// `tailwater_missing_total`, in the order of [`MetricsSpec::features`].
     pub missing: Vec<IntCounter>,
     /// `tailwater_unknown_category_total`, in the order of [`MetricsSpec::categories`].
@@ -96,6 +103,10 @@ pub struct Metrics {
     pub updates: Updates,
     /// `tailwater_log_score_nats`.
     pub log_score_nats: Gauge,
+    /// `tailwater_baseline_log_score_nats`.
+    pub baseline_log_score_nats: Gauge,
+    /// `tailwater_tail_index`, of the lower tail and of the upper one.
+    pub tail_index: [Gauge; 2],
     pit: Histogram,
     /// `tailwater_quantile_outcomes_total`, in the order of [`MetricsSpec::quantiles`].
     pub quantiles: Vec<QuantileOutcomes>,
@@ -253,6 +264,17 @@ impl Metrics {
             "stage",
             &STAGE_EDGES_SECONDS,
         );
+        let role = r.int_gauges(
+            "tailwater_role",
+            "1 for what the process is at the moment, 0 for the others.",
+            &["role"],
+        );
+        let tail_index = r.gauges(
+            "tailwater_tail_index",
+            "Median over the last events of the index by which their distribution's tail falls: 0 like a Gaussian's, from 1 on without a \
+             mean.",
+            &["side"],
+        );
         let missing =
             r.int_counters("tailwater_missing_total", "Events in which a feature was null.", &["feature"]);
         let unknown_category = r.int_counters(
@@ -311,6 +333,7 @@ impl Metrics {
             .expect("no metric of ours starts with process_, as the contract's test shows");
 
         Self {
+            role: ROLES.map(|label| role.with_label_values(&[label])),
             records: Records {
                 scored: records.with(&["scored"]),
                 learned: records.with(&["learned"]),
@@ -344,6 +367,10 @@ impl Metrics {
             ),
             waiting_targets: r
                 .int_gauge("tailwater_waiting_targets", "Scored events whose target is not known yet."),
+            waiting_targets_max: r.int_gauge(
+                "tailwater_waiting_targets_max",
+                "How many scored events may wait for their target; further ones expire.",
+            ),
             missing: missing.each(&spec.features),
             unknown_category: unknown_category.each(&spec.categories),
             updates: Updates {
@@ -365,6 +392,12 @@ impl Metrics {
                 "Fading mean of the log score of targets under the distribution that their event was scored with, \
                  in nats.",
             ),
+            baseline_log_score_nats: r.gauge(
+                "tailwater_baseline_log_score_nats",
+                "The same of the part of these distributions that knows no features (of several targets there is none): what a model has to be \
+                 better than.",
+            ),
+            tail_index: ["lower", "upper"].map(|side| tail_index.with(&[side])),
             pit: r.histogram(
                 "tailwater_pit",
                 "Targets by the probability that their event's distribution gave to a lower one (of several fields all of them): even when calibrated.",
@@ -409,6 +442,13 @@ impl Metrics {
             state_age_seconds: r.gauge("tailwater_state_age_seconds", "Age of the last snapshot."),
             restore_seconds: r.gauge("tailwater_restore_seconds", "How long the last restore of the state took."),
             registry: r.0,
+        }
+    }
+
+    /// Takes what the process is: one of [`ROLES`].
+    pub fn set_role(&self, role: &str) {
+        for (label, gauge) in ROLES.iter().zip(&self.role) {
+            gauge.set(i64::from(*label == role));
         }
     }
 

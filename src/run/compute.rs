@@ -146,8 +146,11 @@ impl<'a> Compute<'a> {
             let begun = Instant::now();
             self.keep_time()?;
             self.monitor.put_out(begun.elapsed().saturating_sub(self.outputs.take_waited()));
-            if self.restore.is_none() && self.monitor.refresh(&self.operator) {
+            if self.restore.is_none()
+                && let Some(recent) = self.monitor.refresh(&self.operator)
+            {
                 self.health.set_model(facts(&self.operator));
+                self.health.set_recent(Some(recent));
             }
             if let Some(error) = self.observed.take_last_error() {
                 self.health.record_error(error);

@@ -59,6 +59,7 @@ use crate::{
 mod compute;
 mod monitor;
 mod outputs;
+mod recent;
 pub mod recompute;
 pub mod spec;
 
@@ -194,6 +195,7 @@ impl Process<'_> {
             });
             self.metrics.set_partitions(&[]);
             self.health.set_restoring(None);
+            self.health.set_recent(None);
             match term {
                 Err(error) if error.passes() => {
                     tracing::warn!(%error, "the term of leadership ended; trying again from the last commit");

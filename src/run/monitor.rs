@@ -2,15 +2,18 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use super::recent::Recorder;
 use crate::{
     config::Config,
+    http::recent::Recent,
     kafka::{client::Observed, reader::Chunk},
     metrics::{FadingMean, Metrics},
     model::learner::{Skip, Step, Taken},
-    operator::{Action, Census, Operator, category_features},
+    operator::{Action, Census, Operator, category_features, waiting::MAX_WAITING},
     record::{Event, Reject},
     score::{LOG_SCORE_FLOOR, Realized, Score, exceed::Exceed},
     watch::Watch,
@@ -37,6 +40,8 @@ pub struct Monitor<'a> {
     /// By reject reason: until when further ones are not logged.
     quiet_until: HashMap<&'static str, Instant>,
     log_score: FadingMean,
+    baseline: FadingMean,
+    recorder: Recorder,
     /// Time since the last chunk spent on scoring and on putting out.
     score: Duration,
     encode: Duration,
@@ -46,6 +51,7 @@ impl<'a> Monitor<'a> {
     /// A monitor that sets these metrics.
     pub fn new(config: &Config, metrics: &'a Metrics, observed: &'a Observed) -> Self {
         let zeros = vec![0; config.features.len()];
+        metrics.waiting_targets_max.set(MAX_WAITING as i64);
         Self {
             metrics,
             observed,
@@ -58,6 +64,8 @@ impl<'a> Monitor<'a> {
             next_refresh: Instant::now(),
             quiet_until: HashMap::new(),
             log_score: FadingMean::default(),
+            baseline: FadingMean::default(),
+            recorder: Recorder::new(config),
             score: Duration::ZERO,
             encode: Duration::ZERO,
         }
@@ -82,11 +90,17 @@ impl<'a> Monitor<'a> {
             match action {
                 Action::Score(scored) => {
                     self.metrics.records.scored.inc();
-                    self.judge(&scored.event, &scored.score, &scored.score.realized);
+                    let is_known = self.judge(&scored.event, &scored.score, &scored.score.realized);
+                    if !is_known {
+                        self.recorder.scored(&scored.event, &scored.score);
+                    }
                 }
-                Action::Outcome(outcome) => self.judge(&outcome.event, &outcome.score, &outcome.realized),
+                Action::Outcome(outcome) => {
+                    self.judge(&outcome.event, &outcome.score, &outcome.realized);
+                }
                 Action::Reject(reject) => {
                     self.metrics.rejected(reject.reason);
+                    self.recorder.rejected(reject);
                     self.log(reject);
                 }
                 Action::Expired => self.metrics.records.expired.inc(),
@@ -137,13 +151,16 @@ impl<'a> Monitor<'a> {
         self.encode += took;
     }
 
-    /// A target came, if it is known: how good were the figures?
-    fn judge(&mut self, event: &Event, score: &Score, realized: &Realized) {
+    /// A target came, if it is known, which is what it tells: how good were the figures?
+    fn judge(&mut self, event: &Arc<Event>, score: &Arc<Score>, realized: &Realized) -> bool {
         if realized.log_score.is_nan() {
-            return;
+            return false;
         }
         let log_score = realized.log_score.max(LOG_SCORE_FLOOR);
         self.metrics.log_score_nats.set(self.log_score.add(log_score));
+        if let Some(baseline) = self.recorder.judged(event, score, realized) {
+            self.metrics.baseline_log_score_nats.set(self.baseline.add(baseline));
+        }
         realized.pits.iter().for_each(|&pit| self.metrics.observe_pit(pit));
         for ((exceed, &p), metric) in self.exceed.iter().zip(&score.figures).zip(&self.metrics.exceed) {
             metric.observe(p, exceed.is_exceeded(&realized.targets, &event.thresholds));
@@ -155,13 +172,14 @@ impl<'a> Monitor<'a> {
         if self.has_segments {
             self.metrics.segments.observe(event.segment.as_deref(), log_score, each);
         }
+        true
     }
 
-    /// Sets the gauges, now and then; whether it was the time to.
-    pub fn refresh(&mut self, operator: &Operator) -> bool {
+    /// Sets the gauges, now and then, and tells what came lately.
+    pub fn refresh(&mut self, operator: &Operator) -> Option<Recent> {
         let now = Instant::now();
         if now < self.next_refresh {
-            return false;
+            return None;
         }
         self.next_refresh = now + REFRESH;
         self.metrics.waiting_targets.set(operator.num_waiting() as i64);
@@ -183,7 +201,11 @@ impl<'a> Monitor<'a> {
         }
         self.census.clone_from(census);
         self.watch(operator.watch());
-        true
+        let recent = self.recorder.recent(operator.watch());
+        for (gauge, index) in self.metrics.tail_index.iter().zip(recent.tail_index) {
+            index.iter().for_each(|&index| gauge.set(index));
+        }
+        Some(recent)
     }
 
     fn watch(&mut self, watch: &Watch) {

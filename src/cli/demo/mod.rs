@@ -51,6 +51,9 @@ pub(crate) struct DemoArgs {
     /// Stop after so many flights
     #[arg(long, value_name = "N", default_value_t = flights::NUM_FLIGHTS)]
     flights: usize,
+    /// Don't open the live page, which else is opened where there is a desktop
+    #[arg(long)]
+    no_open: bool,
     /// Set one key of the demo's config, for instance `model.hidden=[64,64]`; may be given often
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
@@ -80,6 +83,9 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let mut watch = Watch::new(&config)?;
     let seen = watch.seen();
     let mut screen = Screen::new(&config, num_flights, admin.address());
+    if !args.no_open {
+        open_page(&screen);
+    }
     let begun = Instant::now();
     thread::scope(|scope| -> anyhow::Result<()> {
         let operator = scope.spawn(|| {
@@ -104,6 +110,15 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     watch.finish();
     screen.finish(&watch, begun.elapsed(), interrupted.load(Ordering::Relaxed));
     Ok(())
+}
+
+/// Opens the live page for who sits before a terminal on a desktop. Where it can't be, the screen still tells where it is.
+fn open_page(screen: &Screen) {
+    let has_desktop = cfg!(target_os = "macos")
+        || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    if has_desktop && console::user_attended_stderr() {
+        open::that_detached(screen.page()).ok();
+    }
 }
 
 /// The demo's config on this cluster.

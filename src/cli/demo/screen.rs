@@ -27,7 +27,7 @@ pub(super) struct Screen {
 
 impl Screen {
     pub fn new(config: &Config, num_flights: usize, admin: SocketAddr) -> Self {
-        Self {
+        let screen = Self {
             term: Term::stderr(),
             num_flights,
             admin,
@@ -35,7 +35,16 @@ impl Screen {
             quantiles: config.score.quantiles.clone(),
             drawn: 0,
             said: 0,
+        };
+        if !screen.term.is_term() {
+            eprintln!("live at {}", screen.page());
         }
+        screen
+    }
+
+    /// Where the live page is.
+    pub fn page(&self) -> String {
+        format!("http://{}/", self.admin)
     }
 
     /// Draws the state of things.
@@ -91,11 +100,11 @@ impl Screen {
             thousands(rate as usize),
         ));
         line(format_args!(
-            "{}  stream time, {} flights in the air, {} updates, metrics at http://{}/metrics",
+            "{}  stream time, {} flights in the air, {} updates, live at {}",
             date(watch.time_us()),
             watch.num_in_the_air(),
             thousands(watch.updates() as usize),
-            self.admin,
+            style(self.page()).underlined(),
         ));
         line(format_args!(""));
         let means = watch.means(RECENT);

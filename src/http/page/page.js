@@ -1,0 +1,406 @@
+// Asks /status and /recent once a second and draws what they say. All that comes from records is set as text, never as markup.
+"use strict";
+
+const EVERY_MS = 1000;
+/** So many answers are kept for throughput and lag. */
+const MEMORY = 300;
+/** Evidence from which on a figure counts as wrong, as in the alarms. */
+const ALARM = 1000;
+
+const at = (id) => document.getElementById(id);
+const number = (value, digits = 3) => value == null ? "–"
+  : value.toLocaleString("en", Math.abs(value) >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: digits });
+const percent = (share) => share == null ? "–" : `${(100 * share).toLocaleString("en", { maximumSignificantDigits: share > 0.9 ? 4 : 3 })} %`;
+const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+const moment = (time) => time ? time.replace("T", " ").replace(/(\.\d+)?Z$/, "") : "–";
+const age = (seconds) => seconds == null ? "–" : seconds < 120 ? `${number(Math.max(0, seconds), 2)} s`
+  : seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${number(seconds / 3600, 2)} h`;
+
+/** An element with these attributes and children; texts become text nodes. */
+function make(space, name, attributes, children) {
+  const made = space ? document.createElementNS(space, name) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes ?? {})) made.setAttribute(key, value);
+  made.append(...children.flat().filter((child) => child != null).map((child) => child instanceof Node ? child : String(child)));
+  return made;
+}
+const html = (name, attributes, ...children) => make(null, name, attributes, children);
+const svg = (name, attributes, ...children) => make("http://www.w3.org/2000/svg", name, attributes, children);
+const show = (id, ...children) => at(id).replaceChildren(...children);
+const say = (id, text) => { if (at(id).textContent !== text) at(id).textContent = text; };
+
+/** Round places for about so many ticks from low to high. */
+function ticks(low, high, most = 5) {
+  const rough = (high - low) / most || 1;
+  const unit = 10 ** Math.floor(Math.log10(rough));
+  const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough);
+  const all = [];
+  for (let tick = Math.ceil(low / step) * step; tick <= high + step / 1e6; tick += step) all.push(Math.abs(tick) < step / 1e6 ? 0 : tick);
+  return all;
+}
+
+/** Places on a drawing of this width and height, for values from low to high; with a margin for the labels. */
+class Plane {
+  constructor(width, height, low, high, left = 52) {
+    Object.assign(this, { width, height, low, high, left, bottom: height - 22 });
+  }
+  y(value) {
+    const share = (value - this.low) / (this.high - this.low || 1);
+    return this.bottom - Math.min(Math.max(share, -0.02), 1.02) * (this.bottom - 8);
+  }
+  grid(label = number) {
+    return ticks(this.low, this.high).map((tick) => [
+      svg("line", { class: "grid", x1: this.left, x2: this.width, y1: this.y(tick), y2: this.y(tick) }),
+      svg("text", { x: this.left - 6, y: this.y(tick) + 4, "text-anchor": "end" }, label(tick)),
+    ]);
+  }
+  drawing(...children) {
+    return svg("svg", { viewBox: `0 0 ${this.width} ${this.height}`, "aria-hidden": "true" }, ...children.flat(Infinity));
+  }
+}
+
+/** Charts are drawn as wide as they are shown, so that labels keep their size on a phone. */
+const widthOf = (id) => Math.max(280, Math.round(at(id).clientWidth));
+
+const memory = [];
+let last = { status: null, recent: null };
+let field = 0;
+let cursor = null;
+let isPaused = false;
+
+// ---- At a glance
+
+/** Sets a card: how it stands ("good", "watch" or "bad"), in a sentence, and its numbers. */
+function card(id, kind, sentence, rows) {
+  const mark = { good: "✓", watch: "!", bad: "✗" }[kind] ?? "…";
+  at(id).className = kind ?? "";
+  at(id).querySelector(".state").textContent = `${mark} ${sentence}`;
+  at(id).querySelector("dl").replaceChildren(...rows.flatMap(([name, value]) => [html("dt", {}, name), html("dd", {}, value)]));
+}
+
+function speeds() {
+  const now = memory.at(-1);
+  const before = memory[Math.max(0, memory.length - 11)];
+  const seconds = (now.at_ms - before.at_ms) / 1000;
+  if (seconds <= 0) return { scored: null, lag: null };
+  return { scored: Math.max(0, now.scores - before.scores) / seconds, lag: (now.lag - before.lag) / seconds };
+}
+
+function streamCard(status) {
+  const now = memory.at(-1);
+  const { scored, lag } = speeds();
+  const wait = lag < 0 ? now.lag / -lag : null;
+  const [kind, sentence] = (() => {
+    if (!status.alive) return ["bad", `stuck: no sign of life for ${age(status.heartbeat_age_seconds)}`];
+    if (status.role === "restoring" && status.restoring) {
+      return ["watch", `restoring: ${number(status.restoring.records)} of at most ${number(status.restoring.of)} records read again`];
+    }
+    if (status.role === "standby") return ["good", "standing by: another process leads and has the numbers"];
+    if (status.role !== "leading") return ["watch", status.role];
+    if (lag > 0 && now.lag > 10 * (scored || 1)) return ["bad", "falling behind: more comes in than is scored"];
+    if (now.lag > 10 * (scored || 1)) return ["watch", `catching up${wait ? `, done in ${age(wait)}` : ""}`];
+    return ["good", scored > 0 ? "keeping up" : "nothing to do: no event comes in"];
+  })();
+  card("stream", kind, sentence, [
+    ["events/s", number(scored)],
+    ["lag", plural(now.lag, "record")],
+    ["scored", number(status.scores)],
+    ["waiting for a target", number(status.waiting_targets)],
+    ["rejected", number(status.rejected)],
+    ["state saved", status.state_age_seconds == null ? "–" : `${age(status.state_age_seconds)} ago`],
+  ]);
+}
+
+function modelCard(status, recent) {
+  const seen = recent?.calibration;
+  const gain = seen?.log_score_nats != null && seen.baseline_log_score_nats != null ? seen.log_score_nats - seen.baseline_log_score_nats : null;
+  const [kind, sentence] = (() => {
+    if (!recent) return [null, "not scoring here"];
+    if (status.miscalibrated.length) return ["bad", `not what it says: ${status.miscalibrated.join(", ")}`];
+    if (status.updates === 0) return ["watch", "warming up: only a baseline scores"];
+    if (gain != null && gain < -0.05) return ["bad", "worse than a baseline that knows no features"];
+    if (!seen.targets) return ["watch", "no target has come yet"];
+    return ["good", gain == null ? "no figure is known to be wrong" : `better than without features by ${number(gain, 2)} nats`];
+  })();
+  card("model", kind, sentence, [
+    ["log score", seen?.log_score_nats == null ? "–" : `${number(seen.log_score_nats, 4)} nats`],
+    ["baseline", seen?.baseline_log_score_nats == null ? "–" : `${number(seen.baseline_log_score_nats, 4)} nats`],
+    ["SGD steps", number(status.updates)],
+    ["life", number(status.epoch)],
+    ["learned from", number(status.learned)],
+    ["expired without", number(status.expired)],
+  ]);
+}
+
+/** What an index says of the upper tail. */
+function tail(index) {
+  if (index == null) return "–";
+  const words = index < 0.05 ? "light" : index < 0.25 ? "heavier than Gaussian" : index < 0.5 ? "heavy" : index < 1 ? "no variance" : "no mean";
+  return `${number(index, 2)}, ${words}`;
+}
+
+function worldCard(status, recent) {
+  const changes = Object.entries(status.drift);
+  const found = changes.filter(([, change]) => change.detections > 0);
+  const index = recent?.tail_index[1];
+  const newest = found.map(([, change]) => change.last).filter(Boolean).sort().at(-1);
+  const event = recent?.judged.at(-1)?.time;
+  const isNew = newest && event && Date.parse(event) - Date.parse(newest) < 24 * 3600e3;
+  const [kind, sentence] = !recent ? [null, "not scoring here"]
+    : isNew ? ["watch", "has changed within the last day of the stream"]
+    : index >= 1 ? ["watch", "the tail is so heavy that it has no mean"]
+    : ["good", "as it was"];
+  card("world", kind, sentence, [
+    ...changes.map(([signal, change]) => [`changes of ${signal === "pit" ? "PIT" : "log score"}`, number(change.detections)]),
+    ["last change", moment(newest)],
+    ["upper tail index", tail(index)],
+    ["lower tail index", tail(recent?.tail_index[0])],
+    ["event time", moment(recent?.scored.at(-1)?.time ?? event)],
+  ]);
+}
+
+// ---- The fan
+
+/** Values squeezed where a few of them are hundreds of times as far out as most. */
+function squeeze(values) {
+  const sorted = values.filter((value) => value != null).map(Math.abs).sort((a, b) => a - b);
+  const typical = sorted[Math.floor(sorted.length / 2)] || 1;
+  const isWide = sorted.at(-1) > 100 * typical;
+  return isWide ? { to: (v) => Math.asinh(v / typical), from: (v) => Math.sinh(v) * typical } : { to: (v) => v, from: (v) => v };
+}
+
+function fan(recent) {
+  const known = recent.judged;
+  const judged = new Set(known.map((event) => `${event.partition}:${event.offset}`));
+  const unknown = recent.scored.filter((event) => !judged.has(`${event.partition}:${event.offset}`));
+  const events = [...known, ...unknown];
+  const order = recent.levels.map((level, nth) => ({ level, nth })).sort((a, b) => a.level - b.level);
+  const said = (event, { nth }) => event.quantiles[field]?.[nth];
+  if (!events.length || !order.length) {
+    show("fan");
+    say("fan-text", order.length ? "No event has been scored yet." : "There are no quantiles to show: score.quantiles is empty.");
+    return { events, order, said };
+  }
+  const values = events.flatMap((event) => [event.target[field], ...order.map((level) => said(event, level))]);
+  const { to, from } = squeeze(values);
+  const reach = values.filter((value) => value != null).map(to);
+  const plane = new Plane(widthOf("fan"), 300, Math.min(...reach), Math.max(...reach));
+  const step = (plane.width - plane.left) / events.length;
+  const x = (nth) => plane.left + (nth + 0.5) * step;
+  const path = (level) => events.map((event, nth) => said(event, level) == null ? null : [x(nth), plane.y(to(said(event, level)))]).filter(Boolean);
+  const bands = order.slice(1).map((level, nth) => {
+    const around = [...path(order[nth]), ...path(level).reverse()];
+    return svg("polygon", { class: "band", points: around.join(" "), "fill-opacity": (0.5 / (nth + 1.2)).toFixed(2) });
+  });
+  const middle = order.reduce((best, level) => Math.abs(level.level - 0.5) < Math.abs(best.level - 0.5) ? level : best);
+  const lowest = order[0], highest = order.at(-1);
+  const came = events.map((event, nth) => {
+    const target = event.target[field];
+    if (target == null) return null;
+    const y = plane.y(to(target));
+    const isBeyond = said(event, highest) != null && target > said(event, highest);
+    return isBeyond ? svg("path", { class: "beyond", d: `M${x(nth)} ${y - 6}l5 9h-10z` }) : svg("circle", { class: "came", cx: x(nth), cy: y, r: 2.5 });
+  });
+  const now = plane.left + known.length * step;
+  show("fan", plane.drawing(
+    plane.grid((tick) => number(from(tick))),
+    bands,
+    svg("polyline", { class: "median", points: path(middle).join(" ") }),
+    came,
+    unknown.length && known.length ? [svg("line", { class: "now", x1: now, x2: now, y1: 4, y2: plane.bottom }),
+      svg("text", { x: now - 6, y: plane.height - 6, "text-anchor": "end" }, "target known"),
+      plane.width - now > 70 ? svg("text", { x: now + 6, y: plane.height - 6 }, "not yet") : null] : [],
+    cursor != null && events[cursor] ? svg("line", { class: "cursor", x1: x(cursor), x2: x(cursor), y1: 4, y2: plane.bottom }) : [],
+  ));
+  const sign = (child) => svg("svg", { viewBox: "0 0 22 14", "aria-hidden": "true" }, child);
+  show("fan-key",
+    html("span", {}, sign(svg("polyline", { class: "median", points: "0,7 22,7" })), `${percent(middle.level)} quantile`),
+    order.length > 1 ? html("span", {}, sign(svg("rect", { class: "band", width: 22, height: 14, "fill-opacity": 0.3 })), `from ${percent(lowest.level)} to ${percent(highest.level)}`) : null,
+    html("span", {}, sign(svg("circle", { class: "came", cx: 11, cy: 7, r: 3 })), "what came"),
+    html("span", {}, sign(svg("path", { class: "beyond", d: "M11 2l5 9h-10z" })), `above the ${percent(highest.level)} quantile`));
+  const beyond = known.filter((event) => said(event, highest) != null && event.target[field] > said(event, highest)).length;
+  say("fan-text", `${plural(known.length, "event")} whose ${recent.targets[field]} is known, the latest on the right${unknown.length ? `, and the last ${number(unknown.length)} that still wait for theirs` : ""}. `
+    + `${number(beyond)} of ${number(known.length)} came above the ${percent(highest.level)} quantile. Arrow keys go from event to event.`);
+  return { events, order, said };
+}
+
+function readout({ events, order, said }) {
+  const event = cursor == null ? null : events[cursor];
+  if (!event) return say("readout", "");
+  const figures = order.map((level) => `${percent(level.level)}: ${number(said(event, level))}`).join(", ");
+  const target = event.target[field];
+  say("readout", `${event.partition}:${event.offset}, ${moment(event.time)}. Quantiles ${figures}. ${target == null ? "Its target is not known." : `What came: ${number(target)}.`}`);
+}
+
+function eventTable({ events, order, said }) {
+  if (!at("events").closest("details").open) return;
+  const head = ["partition:offset", "event time", ...order.map((level) => percent(level.level)), "what came"];
+  show("events",
+    html("caption", { class: "text" }, "Quantiles and targets, the latest first"),
+    html("thead", {}, html("tr", {}, head.map((name) => html("th", { scope: "col" }, name)))),
+    html("tbody", {}, [...events].reverse().map((event) => html("tr", {},
+      html("td", {}, `${event.partition}:${event.offset}`), html("td", {}, moment(event.time)),
+      order.map((level) => html("td", {}, number(said(event, level)))), html("td", {}, number(event.target[field]))))));
+}
+
+// ---- Calibration
+
+function pit({ pit: counts, targets }) {
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  const even = all / counts.length;
+  const spread = 2 * Math.sqrt(even * (1 - 1 / counts.length));
+  if (!all) {
+    show("pit");
+    return say("pit-text", "No target has come yet.");
+  }
+  const plane = new Plane(widthOf("pit"), 190, 0, Math.max(...counts, even + spread) * 1.05);
+  const width = (plane.width - plane.left) / counts.length;
+  show("pit", plane.drawing(
+    plane.grid(),
+    counts.map((count, nth) => svg("rect", { class: "bar", x: plane.left + nth * width + 1, width: Math.max(1, width - 2), y: plane.y(count), height: plane.bottom - plane.y(count) })),
+    svg("rect", { class: "chance", x: plane.left, width: plane.width - plane.left, y: plane.y(even + spread), height: plane.y(Math.max(0, even - spread)) - plane.y(even + spread) }),
+    svg("line", { class: "even", x1: plane.left, x2: plane.width, y1: plane.y(even), y2: plane.y(even) }),
+    [0, 0.5, 1].map((share) => svg("text", { x: plane.left + share * (plane.width - plane.left), y: plane.height - 6, "text-anchor": ["start", "middle", "end"][2 * share] }, share)),
+  ));
+  const most = counts.indexOf(Math.max(...counts));
+  const text = `The last ${plural(targets, "target")} by the probability that was given to a lower one. Right forecasts make it even: ${number(even)} in each of ${counts.length} parts, `
+    + `give or take ${number(spread, 2)}. Most, ${number(counts[most])}, lie from ${number(most / counts.length)} to ${number((most + 1) / counts.length)}.`;
+  at("pit").setAttribute("aria-label", text);
+  say("pit-text", text);
+}
+
+function coverage({ quantiles, exceed, targets }) {
+  const row = (name, expected, observed, evidence) => {
+    const isWrong = evidence >= ALARM || evidence === null; // infinity is written as null
+    return html("tr", {}, html("th", { scope: "row" }, name), html("td", {}, percent(expected)), html("td", {}, percent(observed)),
+      html("td", { class: isWrong ? "bad" : "" }, evidence === null ? "∞" : number(evidence), isWrong ? " ✗" : ""));
+  };
+  show("coverage",
+    html("thead", {}, html("tr", {}, ["", "said", "came", "evidence against"].map((name) => html("th", { scope: "col" }, name)))),
+    html("tbody", {}, quantiles.map(({ label, level, share, e_value }) => row(`below quantile ${label}`, level, share, e_value)),
+      exceed.map(({ label, expected, observed, e_value }) => row(`above ${label}`, expected, observed, e_value))));
+  say("coverage-text", targets ? `Over the last ${plural(targets, "target")}. Evidence is since the model began: ${number(ALARM)} says that a figure is wrong.` : "No target has come yet.");
+}
+
+// ---- Throughput, lag, rejects
+
+function rate() {
+  const steps = memory.slice(1).map((now, nth) => {
+    const before = memory[nth];
+    return { scored: Math.max(0, now.scores - before.scores) / ((now.at_ms - before.at_ms) / 1000), lag: now.lag };
+  });
+  if (steps.length < 2) {
+    show("rate");
+    return say("rate-text", "Two answers make a line.");
+  }
+  const most = Math.max(1, ...steps.map((step) => step.scored));
+  const mostLag = Math.max(1, ...steps.map((step) => step.lag));
+  const plane = new Plane(widthOf("rate"), 190, 0, most * 1.05);
+  const x = (nth) => plane.left + (plane.width - plane.left) * nth / (steps.length - 1);
+  show("rate", plane.drawing(
+    plane.grid(),
+    svg("polyline", { class: "speed", points: steps.map((step, nth) => [x(nth), plane.y(step.scored)]).join(" ") }),
+    svg("polyline", { class: "lag", points: steps.map((step, nth) => [x(nth), plane.y(step.lag / mostLag * most)]).join(" ") }),
+    svg("text", { x: plane.left, y: plane.height - 6 }, `${age((memory.at(-1).at_ms - memory[0].at_ms) / 1000)} ago`),
+    svg("text", { x: plane.width, y: plane.height - 6, "text-anchor": "end" }, "now"),
+  ));
+  const text = `Solid: events scored a second, now ${number(steps.at(-1).scored)}, at most ${number(most)}. Dashed: lag, now ${plural(steps.at(-1).lag, "record")}, at most ${number(mostLag)} since this page was opened.`;
+  at("rate").setAttribute("aria-label", text);
+  say("rate-text", text);
+}
+
+function rejects(list, count) {
+  say("rejects-text", count ? `${plural(count, "record")} since the process began; the last ones:` : "None since the process began.");
+  show("rejects", ...[...list].reverse().map((reject) => html("li", {}, html("b", {}, reject.reason.replaceAll("_", " ")), `, ${reject.partition}:${reject.offset}`, html("small", {}, `${moment(reject.time)}: ${reject.detail}`))));
+}
+
+// ---- All of it
+
+function draw() {
+  const { status, recent } = last;
+  if (!status) return;
+  const name = recent?.group ?? "tailwater";
+  say("title", name);
+  document.title = `${status.role}: ${name}`;
+  say("about", `${status.role}, tailwater ${status.version}, up ${age(status.uptime_seconds)}${status.assignment.length ? `, ${plural(status.assignment.length, "partition")}` : ""}`);
+  streamCard(status);
+  modelCard(status, recent);
+  worldCard(status, recent);
+  rate();
+  rejects(recent?.rejects ?? [], status.rejected);
+  const targets = recent?.targets ?? [];
+  at("fields").hidden = targets.length < 2;
+  if (at("field").length !== targets.length) at("field").replaceChildren(...targets.map((target, nth) => html("option", { value: nth }, target)));
+  const seen = recent ?? { judged: [], scored: [], levels: [0.5], targets: [] };
+  const drawn = fan(seen);
+  readout(drawn);
+  eventTable(drawn);
+  const calibration = recent?.calibration ?? { pit: [0], targets: 0, quantiles: [], exceed: [] };
+  pit(calibration);
+  coverage(calibration);
+}
+
+/** Sets what is wrong now, as an alert; nothing where nothing is. */
+function warn(text) {
+  say("alert", text ?? "");
+  at("alert").hidden = !text;
+}
+
+async function ask(path) {
+  const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(5 * EVERY_MS) });
+  if (!answer.ok) throw new Error(`${path} answers ${answer.status}`);
+  return answer.json();
+}
+
+let answered = null;
+async function look() {
+  try {
+    const [status, recent] = await Promise.all([ask("status"), ask("recent")]);
+    answered = new Date();
+    last = { status, recent };
+    const lag = Object.values(status.lag_records).reduce((sum, records) => sum + records, 0);
+    memory.push({ at_ms: performance.now(), scores: status.scores, lag });
+    if (memory.length > MEMORY) memory.shift();
+    const error = status.last_error;
+    const isFresh = error && Date.now() - Date.parse(error.time) < 60e3;
+    warn(isFresh ? `${moment(error.time)}: ${error.message}` : null);
+    draw();
+  } catch (error) {
+    warn(`No answer${answered ? ` since ${answered.toLocaleTimeString()}` : ""}: the process may be gone, or the way to it (${error.message}).`);
+  }
+}
+
+async function keepLooking() {
+  // Nobody sees a page in the background: it asks for nothing.
+  if (!isPaused && !document.hidden) await look();
+  setTimeout(keepLooking, EVERY_MS);
+}
+
+at("pause").addEventListener("click", () => {
+  isPaused = !isPaused;
+  at("pause").setAttribute("aria-pressed", isPaused);
+  say("pause", isPaused ? "Go on" : "Pause");
+});
+at("field").addEventListener("change", () => {
+  field = Number(at("field").value);
+  draw();
+});
+at("fan").addEventListener("keydown", (press) => {
+  const count = (last.recent?.judged.length ?? 0) + (last.recent?.scored.length ?? 0);
+  const to = { ArrowLeft: (cursor ?? count) - 1, ArrowRight: (cursor ?? -1) + 1, Home: 0, End: count - 1 }[press.key];
+  if (press.key === "Escape") cursor = null;
+  else if (to == null || !count) return;
+  else cursor = Math.min(Math.max(to, 0), count - 1);
+  press.preventDefault();
+  draw();
+});
+at("fan").addEventListener("pointermove", (point) => {
+  const count = (last.recent?.judged.length ?? 0) + (last.recent?.scored.length ?? 0);
+  const box = at("fan").getBoundingClientRect();
+  const share = (point.clientX - box.left - 52) / (box.width - 52);
+  cursor = share < 0 || !count ? null : Math.min(Math.floor(share * count), count - 1);
+  draw();
+});
+at("fan").addEventListener("pointerleave", () => { cursor = null; draw(); });
+at("events").closest("details").addEventListener("toggle", draw);
+addEventListener("resize", draw);
+keepLooking();
