@@ -1,7 +1,7 @@
 # Everything is built in the release profile: what is tested is what is shipped, and nothing is compiled twice.
 # scripts/setup.sh tells cargo where libtorch and the build cache are.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash lint docs bench soak statistics published compare
+.PHONY: help setup demo test crash lint docs bench soak statistics published compare rules
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -123,7 +123,7 @@ STREAM = [
           "Records that can't be used, by reason. Normal: 0. The topic output.rejected has each with what is wrong with it."),
     panel("Transactions and rebalances", "cps",
           [("{{result}}", rate("tailwater_transactions_total", "result")), ("rebalances", rate("tailwater_rebalances_total", ""))],
-          "How transactions end (exactly_once), and changes of assignment. Normal: committed alone."),
+          "How transactions end (exactly-once), and changes of assignment. Normal: committed alone."),
     panel("Time by stage", "percentunit", [("{{stage}}", rate("tailwater_stage_seconds_sum", "stage"))],
           "The share of the time spent in each stage; scoring and learning share one thread. Normal: score and learn together well below 100 %.",
           steps=[(1, "red")]),
