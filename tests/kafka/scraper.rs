@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::{broker::free_port, cluster::PATIENCE};
 
 /// How often it scrapes, and evaluates the rules.
-const INTERVAL: &str = "250ms";
+const INTERVAL: &str = "500ms";
 
 /// One series of an answer: its labels, and its value at the time of the question.
 #[derive(Debug, Clone)]
