@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 promtool=${TAILWATER_PROMTOOL:?names no promtool: scripts/tool.sh with promtool -- scripts/rules.sh}
 "$promtool" check rules deploy/helm/tailwater/files/rules.yaml
-"$promtool" test rules deploy/prometheus/rules_test.yaml
+"$promtool" test rules deploy/prometheus/*_test.yaml

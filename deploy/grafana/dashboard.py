@@ -155,7 +155,7 @@ MODEL = [
           "The share of the last hour's targets at or below each quantile, and what was promised (dashed). Normal: they lie on each other, but for the "
           "noise of few outcomes.", dashed=[".*promised"]),
     panel("PIT", "none", pit_bars(),
-          "How many targets lie where in their distribution, over the time shown, as a multiple of what should: 1 everywhere when calibrated. High at both ends: "
+          "How many targets lie where in their distribution, over the time shown, as a multiple of what should. Normal: 1 everywhere. High at both ends: "
           "distributions too narrow. High in the middle: too wide. A slope: too low or too high.", kind="bargauge", width=16, defaults={"min": 0}),
     panel("e-values", "short",
           [("quantile {{quantile}}", leader("tailwater_quantile_e_value")), ("above {{threshold}}", leader("tailwater_exceed_e_value"))],
@@ -171,9 +171,9 @@ MODEL = [
           [("{{feature}}", share_of_events("tailwater_unknown_category_total"))],
           "The share of events in which a category was not in its vocabulary. Normal: near 0 after the first days. A jump: another spelling, or a new world."),
     panel("State", "bytes", [("snapshot", leader("tailwater_state_bytes"))],
-          "The size of the last snapshot. Normal: steady, and more with more events that wait.", width=12),
+          "The size of the last snapshot. Normal: steady, and more with more events that wait."),
     panel("Restores", "s", [("{{instance}}", f"tailwater_restore_seconds{{{EACH}}}")],
-          "How long the last restore of the state took. Normal: below a second, longer after long pauses between snapshots.", width=12),
+          "How long the last restore of the state took. Normal: below a second, longer after long pauses between snapshots."),
 ]
 
 TAILS = [

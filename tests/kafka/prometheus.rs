@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -25,7 +26,7 @@ const SPEED: u32 = 120;
 /// How fast flights come to each group.
 const FLIGHTS_PER_SECOND: f64 = 500.0;
 /// So many come at a time.
-const FLIGHTS_AT_A_TIME: usize = 20;
+const FLIGHTS_AT_A_TIME: usize = 100;
 /// So long all is well: longer than any `for` and any window but those of six hours and more.
 const HEALTHY: Duration = Duration::from_secs(70);
 /// So long after the last expected alert no other may come.
@@ -80,40 +81,37 @@ fn every_duration_of_the_rules_is_shortened_and_nothing_else() {
 fn feed_while(setups: &BTreeMap<&str, Setup<'_>>, is_broken: &AtomicBool, act: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let fed = scope.spawn(|| {
-            let writers: BTreeMap<_, _> =
-                setups.iter().map(|(&name, setup)| (name, setup.cluster.writer())).collect();
-            let mut flights = years::endless().enumerate();
-            let interval = Duration::from_secs_f64(FLIGHTS_AT_A_TIME as f64 / FLIGHTS_PER_SECOND);
-            let mut next = Instant::now();
-            while !stop.load(Ordering::Relaxed) {
-                let chunk: Vec<_> = flights.by_ref().take(FLIGHTS_AT_A_TIME).collect();
-                let is_broken = is_broken.load(Ordering::Relaxed);
-                for (&name, setup) in setups {
-                    let records = chunk.iter().filter_map(|(index, flight)| match name {
-                        _ if !is_broken => Some(flight.to_string()),
-                        "silent" => None,
-                        "unit" => Some(in_seconds(flight).to_string()),
-                        "poisoned" if index % POISONED == 0 => Some("not a flight".to_owned()),
-                        _ => Some(flight.to_string()),
-                    });
-                    writers[name].write(&setup.input, records.map(|value| Record::new(0, value))).unwrap();
-                }
-                next += interval;
-                thread::sleep(next.saturating_duration_since(Instant::now()));
-            }
-        });
-        // An assertion that fails ends the feed too.
-        let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+        for (name, setup) in setups {
+            scope.spawn(|| feed_until(&stop, name, setup, is_broken));
+        }
+        // An assertion that fails ends the feeds too.
+        let acted = catch_unwind(AssertUnwindSafe(act));
         stop.store(true, Ordering::Relaxed);
-        fed.join().unwrap();
-        acted.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        acted.unwrap_or_else(|panic| resume_unwind(panic));
     });
 }
 
+fn feed_until(stop: &AtomicBool, name: &str, setup: &Setup<'_>, is_broken: &AtomicBool) {
+    let writer = setup.cluster.writer();
+    let mut flights = years::endless().enumerate();
+    let interval = Duration::from_secs_f64(FLIGHTS_AT_A_TIME as f64 / FLIGHTS_PER_SECOND);
+    let mut next = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let is_broken = is_broken.load(Ordering::Relaxed);
+        let records = flights.by_ref().take(FLIGHTS_AT_A_TIME).filter_map(|(index, flight)| match name {
+            "silent" if is_broken => None,
+            "unit" if is_broken => Some(in_seconds(flight).to_string()),
+            "poisoned" if is_broken && index % POISONED == 0 => Some("not a flight".to_owned()),
+            _ => Some(flight.to_string()),
+        });
+        writer.write(&setup.input, records.map(|value| Record::new(0, value))).unwrap();
+        next += interval;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
 /// The flight with its delay in seconds instead of minutes.
-fn in_seconds(flight: &Value) -> Value {
-    let mut flight = flight.clone();
+fn in_seconds(mut flight: Value) -> Value {
     flight["arr_delay"] = (flight["arr_delay"].as_f64().unwrap() * 60.0).into();
     flight
 }
