@@ -37,7 +37,7 @@ const POISONED: usize = 10;
 /// What will happen to each group, and the alerts that are to tell it.
 const FAULTS: [(&str, &[&str]); 5] = [
     ("steady", &[]),
-    ("unit", &["TailwaterDrift"]),
+    ("unit", &["TailwaterDrift", "TailwaterLogScoreFell"]),
     ("silent", &["TailwaterNoInput"]),
     ("poisoned", &["TailwaterRejecting"]),
     ("killed", &["TailwaterNoLeader"]),
