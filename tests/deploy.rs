@@ -8,6 +8,7 @@ use serde_json::Value;
 use tailwater::metrics::PIT_EDGES;
 
 const RULES: &str = "deploy/helm/tailwater/files/rules.yaml";
+const RULE_TESTS: [&str; 2] = ["deploy/prometheus/rules_test.yaml", "deploy/prometheus/rules_days_test.yaml"];
 const DASHBOARD: &str = "deploy/helm/tailwater/files/dashboard.json";
 const RUNBOOK: &str = "https://github.com/tailwater/tailwater/blob/main/docs/runbook.md#";
 
@@ -93,8 +94,22 @@ fn the_runbook_has_a_section_for_each_alert_and_no_other() {
 }
 
 #[test]
+fn the_runbooks_commands_are_those_of_tailwater() {
+    let runbook = read("docs/runbook.md");
+    let commands: Vec<&str> = runbook.lines().filter_map(|line| line.strip_prefix("tailwater ")).collect();
+    assert!(commands.len() > 5);
+    for command in commands {
+        let arguments = command.split('#').next().unwrap().split_whitespace();
+        // Arguments are read in order: one that is not known is told before the help is.
+        let run =
+            Command::new(env!("CARGO_BIN_EXE_tailwater")).args(arguments).arg("--help").output().unwrap();
+        assert!(run.status.success(), "{command}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+}
+
+#[test]
 fn every_rule_is_tested_by_name() {
-    let tests = read("deploy/prometheus/rules_test.yaml");
+    let tests = RULE_TESTS.map(read).concat();
     for name in names("alert: ") {
         assert!(tests.contains(&format!("alertname=\"{name}\"")), "{name} fires in no test");
     }
@@ -113,7 +128,8 @@ fn rules_dashboard_and_docs_name_metrics_that_there_are() {
     for (file, known) in [
         (RULES, &queried),
         (DASHBOARD, &queried),
-        ("deploy/prometheus/rules_test.yaml", &queried),
+        (RULE_TESTS[0], &queried),
+        (RULE_TESTS[1], &queried),
         ("docs/runbook.md", &told),
         ("docs/metrics.md", &told),
     ] {
