@@ -1,7 +1,7 @@
 # Everything is built in the release profile: what is tested is what is shipped, and nothing is compiled twice.
 # scripts/setup.sh tells cargo where libtorch and the build cache are.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash lint docs bench soak statistics published compare rules
+.PHONY: help setup demo test crash lint docs bench soak statistics published compare sizing rules
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ published: setup ## two small tables with published figures, learned in many pas
 KEYS ?=
 compare: setup ## the flights: tailwater, also with KEYS set, against rolling quantiles, an online linear model and boosted trees
 	scripts/compare.sh $(foreach key,$(KEYS),'$(key)')
+
+sizing: setup ## what models of some sizes take: CPU, memory, bytes of state
+	scripts/kafka.sh with cargo bench --profile release --bench delivery -- sizing
 
 MINUTES ?= 10
 soak: setup ## MINUTES (10) at full speed, and what memory does meanwhile

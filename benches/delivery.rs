@@ -3,6 +3,7 @@
 //! ```text
 //! scripts/kafka.sh with cargo bench --profile release --bench delivery                  the cost
 //! scripts/kafka.sh with cargo bench --profile release --bench delivery -- soak 10       so many minutes at full speed
+//! scripts/kafka.sh with cargo bench --profile release --bench delivery -- sizing        what a model of some size takes
 //! ```
 //! The cost is the ratio of two rates that are measured in turn, on the same records.
 
@@ -45,6 +46,7 @@ fn main() {
     let broker = Broker::start(&Options { properties: &properties, ..Options::default() });
     let cluster = Cluster::at(broker.brokers());
     match arguments.first().map(String::as_str) {
+        Some("sizing") => sizing(&cluster),
         Some("soak") => soak(&cluster, arguments.get(1).map_or(10, |minutes| minutes.parse().unwrap())),
         _ => cost(&cluster),
     }
@@ -95,6 +97,59 @@ fn rate(cluster: &Cluster, input: &str, guarantee: &str) -> f64 {
     let took = begun.elapsed();
     process.stop();
     all as f64 / took.as_secs_f64()
+}
+
+/// The default net, its layers, mini-batches and optimiser, in the place of the example's.
+const DEFAULTS: [&str; 6] = [
+    "model.flows=[\"radial\",\"radial\",\"radial\",\"radial\",\"tail\"]",
+    "learn.batch=32",
+    "learn.average=0.95",
+    "learn.optimizer=adam",
+    "score.calibrate=off",
+    "score.shortfall=[]",
+];
+
+/// What processes that differ in their model take: CPU, memory, and bytes of a snapshot.
+fn sizing(cluster: &Cluster) {
+    const NUM_FLIGHTS: usize = 60_000;
+    let input = cluster.create_topic("flights", 1);
+    let flights = flights::json_records().unwrap().take(NUM_FLIGHTS);
+    cluster.produce(&input, flights.map(|flight| Record::new(0, flight.unwrap())));
+    println!("| model | events/s | µs of CPU an event | events a second and core | RSS MiB | snapshot KiB |");
+    println!("|---|---|---|---|---|---|");
+    let with = |hidden: &str, more: &[&str]| {
+        [&DEFAULTS[..], &[hidden], more].concat().into_iter().map(str::to_owned).collect()
+    };
+    let models: [(&str, Vec<String>); 7] = [
+        ("examples/flights.toml", Vec::new()),
+        ("defaults, hidden 16, 16", with("model.hidden=[16,16]", &[])),
+        ("defaults: hidden 32, 32", with("model.hidden=[32,32]", &[])),
+        ("defaults, hidden 64, 64", with("model.hidden=[64,64]", &[])),
+        ("defaults, hidden 128, 128", with("model.hidden=[128,128]", &[])),
+        ("defaults, mini-batches of 128", with("model.hidden=[32,32]", &["learn.batch=128"])),
+        ("defaults, at least once", with("model.hidden=[32,32]", &["delivery.guarantee=at-least-once"])),
+    ];
+    for (name, sets) in models {
+        let setup = Setup::on_input(cluster, &input);
+        let process = setup.start(&sets.iter().map(String::as_str).collect::<Vec<_>>());
+        process.wait_until_leading();
+        let (begun, cpu) = (Instant::now(), cpu_seconds(process.pid()));
+        while cluster.committed(&setup.group, &input).get(&0) != Some(&(NUM_FLIGHTS as i64)) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        let cpu_seconds = cpu_seconds(process.pid()) - cpu;
+        thread::sleep(Duration::from_secs(11)); // for a snapshot of the whole
+        println!(
+            "| {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
+            NUM_FLIGHTS as f64 / seconds,
+            1e6 * cpu_seconds / NUM_FLIGHTS as f64,
+            NUM_FLIGHTS as f64 / cpu_seconds,
+            resident_mib(process.pid()),
+            process.metric("tailwater_state_bytes") / 1024.0,
+        );
+        process.stop();
+    }
 }
 
 /// The flights over and over, each year after the other, as fast as they are scored.
@@ -153,6 +208,14 @@ fn soak(cluster: &Cluster, minutes: u64) {
         stop.store(true, Ordering::Relaxed);
     });
     process.stop();
+}
+
+/// In user mode and in the kernel, which counts in hundredths; the metric counts whole seconds.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after_name = stat.rsplit_once(") ").unwrap().1;
+    let ticks = after_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap());
+    ticks.sum::<f64>() / 100.0
 }
 
 fn resident_mib(pid: u32) -> f64 {

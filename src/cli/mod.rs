@@ -16,6 +16,8 @@ use crate::config::{Config, ConfigErrors, Purpose};
 
 mod check;
 mod demo;
+#[cfg(test)]
+mod documented;
 mod inspect;
 mod peek;
 pub mod render;

@@ -26,6 +26,12 @@ function make(space, name, attributes, children) {
 const html = (name, attributes, ...children) => make(null, name, attributes, children);
 const svg = (name, attributes, ...children) => make("http://www.w3.org/2000/svg", name, attributes, children);
 const show = (id, ...children) => at(id).replaceChildren(...children);
+/** A chart, and what it shows in words. */
+function picture(id, text, ...drawing) {
+  show(id, ...drawing);
+  at(id).setAttribute("aria-label", text);
+  say(`${id}-text`, text);
+}
 const say = (id, text) => { if (at(id).textContent !== text) at(id).textContent = text; };
 
 /** Round places for about so many ticks from low to high. */
@@ -65,6 +71,8 @@ const memory = [];
 let last = { status: null, recent: null };
 let field = 0;
 let cursor = null;
+/** What the fan shows, and how. */
+let drawn = { events: [], order: [], said: () => null };
 let isPaused = false;
 
 // ---- At a glance
@@ -96,6 +104,7 @@ function streamCard(status) {
     }
     if (status.role === "standby") return ["good", "standing by: another process leads and has the numbers"];
     if (status.role !== "leading") return ["watch", status.role];
+    if (scored == null) return [null, "asking …"];
     if (lag > 0 && now.lag > 10 * (scored || 1)) return ["bad", "falling behind: more comes in than is scored"];
     if (now.lag > 10 * (scored || 1)) return ["watch", `catching up${wait ? `, done in ${age(wait)}` : ""}`];
     return ["good", scored > 0 ? "keeping up" : "nothing to do: no event comes in"];
@@ -134,7 +143,7 @@ function modelCard(status, recent) {
 /** What an index says of the upper tail. */
 function tail(index) {
   if (index == null) return "–";
-  const words = index < 0.05 ? "light" : index < 0.25 ? "heavier than Gaussian" : index < 0.5 ? "heavy" : index < 1 ? "no variance" : "no mean";
+  const words = index < 0.05 ? "light" : index < 0.25 ? "moderate" : index < 0.5 ? "heavy" : index < 1 ? "no variance" : "no mean";
   return `${number(index, 2)}, ${words}`;
 }
 
@@ -169,9 +178,11 @@ function squeeze(values) {
 }
 
 function fan(recent) {
-  const known = recent.judged;
-  const judged = new Set(known.map((event) => `${event.partition}:${event.offset}`));
-  const unknown = recent.scored.filter((event) => !judged.has(`${event.partition}:${event.offset}`));
+  // On a phone fewer, that each of them can be seen.
+  const most = Math.floor(widthOf("fan") / 9);
+  const known = recent.judged.slice(-Math.ceil(0.8 * most));
+  const judged = new Set(recent.judged.map((event) => `${event.partition}:${event.offset}`));
+  const unknown = recent.scored.filter((event) => !judged.has(`${event.partition}:${event.offset}`)).slice(-Math.max(1, most - known.length));
   const events = [...known, ...unknown];
   const order = recent.levels.map((level, nth) => ({ level, nth })).sort((a, b) => a.level - b.level);
   const said = (event, { nth }) => event.quantiles[field]?.[nth];
@@ -186,25 +197,30 @@ function fan(recent) {
   const plane = new Plane(widthOf("fan"), 300, Math.min(...reach), Math.max(...reach));
   const step = (plane.width - plane.left) / events.length;
   const x = (nth) => plane.left + (nth + 0.5) * step;
-  const path = (level) => events.map((event, nth) => said(event, level) == null ? null : [x(nth), plane.y(to(said(event, level)))]).filter(Boolean);
-  const bands = order.slice(1).map((level, nth) => {
-    const around = [...path(order[nth]), ...path(level).reverse()];
-    return svg("polygon", { class: "band", points: around.join(" "), "fill-opacity": (0.5 / (nth + 1.2)).toFixed(2) });
-  });
+  const y = (value) => plane.y(to(value));
   const middle = order.reduce((best, level) => Math.abs(level.level - 0.5) < Math.abs(best.level - 0.5) ? level : best);
+  // Each event by itself: nothing is said of what would lie between two of them.
+  const side = 0.44 * step;
+  const bands = order.slice(1).map((level, nth) => svg("path", { class: "band", "fill-opacity": (0.5 / (nth + 1.2)).toFixed(2),
+    d: events.map((event, of) => {
+      const [low, high] = [said(event, order[nth]), said(event, level)];
+      return low == null || high == null ? "" : `M${x(of) - side} ${y(low)}h${2 * side}V${y(high)}h${-2 * side}z`;
+    }).join("") }));
+  const medians = svg("path", { class: "median",
+    d: events.map((event, of) => said(event, middle) == null ? "" : `M${x(of) - side} ${y(said(event, middle))}h${2 * side}`).join("") });
   const lowest = order[0], highest = order.at(-1);
   const came = events.map((event, nth) => {
     const target = event.target[field];
     if (target == null) return null;
-    const y = plane.y(to(target));
     const isBeyond = said(event, highest) != null && target > said(event, highest);
-    return isBeyond ? svg("path", { class: "beyond", d: `M${x(nth)} ${y - 6}l5 9h-10z` }) : svg("circle", { class: "came", cx: x(nth), cy: y, r: 2.5 });
+    return isBeyond ? svg("path", { class: "beyond", d: `M${x(nth)} ${y(target) - 6}l5 9h-10z` })
+      : svg("circle", { class: "came", cx: x(nth), cy: y(target), r: 2.5 });
   });
   const now = plane.left + known.length * step;
   show("fan", plane.drawing(
     plane.grid((tick) => number(from(tick))),
     bands,
-    svg("polyline", { class: "median", points: path(middle).join(" ") }),
+    medians,
     came,
     unknown.length && known.length ? [svg("line", { class: "now", x1: now, x2: now, y1: 4, y2: plane.bottom }),
       svg("text", { x: now - 6, y: plane.height - 6, "text-anchor": "end" }, "target known"),
@@ -248,24 +264,19 @@ function pit({ pit: counts, targets }) {
   const all = counts.reduce((sum, count) => sum + count, 0);
   const even = all / counts.length;
   const spread = 2 * Math.sqrt(even * (1 - 1 / counts.length));
-  if (!all) {
-    show("pit");
-    return say("pit-text", "No target has come yet.");
-  }
+  if (!all) return picture("pit", "No target has come yet.");
   const plane = new Plane(widthOf("pit"), 190, 0, Math.max(...counts, even + spread) * 1.05);
   const width = (plane.width - plane.left) / counts.length;
-  show("pit", plane.drawing(
+  const most = counts.indexOf(Math.max(...counts));
+  const text = `The last ${plural(targets, "target")} by the probability that was given to a lower one. Right forecasts make it even: ${number(even)} in each of ${counts.length} parts, `
+    + `give or take ${number(spread, 2)}. Most, ${number(counts[most])}, lie from ${number(most / counts.length)} to ${number((most + 1) / counts.length)}.`;
+  picture("pit", text, plane.drawing(
     plane.grid(),
     counts.map((count, nth) => svg("rect", { class: "bar", x: plane.left + nth * width + 1, width: Math.max(1, width - 2), y: plane.y(count), height: plane.bottom - plane.y(count) })),
     svg("rect", { class: "chance", x: plane.left, width: plane.width - plane.left, y: plane.y(even + spread), height: plane.y(Math.max(0, even - spread)) - plane.y(even + spread) }),
     svg("line", { class: "even", x1: plane.left, x2: plane.width, y1: plane.y(even), y2: plane.y(even) }),
     [0, 0.5, 1].map((share) => svg("text", { x: plane.left + share * (plane.width - plane.left), y: plane.height - 6, "text-anchor": ["start", "middle", "end"][2 * share] }, share)),
   ));
-  const most = counts.indexOf(Math.max(...counts));
-  const text = `The last ${plural(targets, "target")} by the probability that was given to a lower one. Right forecasts make it even: ${number(even)} in each of ${counts.length} parts, `
-    + `give or take ${number(spread, 2)}. Most, ${number(counts[most])}, lie from ${number(most / counts.length)} to ${number((most + 1) / counts.length)}.`;
-  at("pit").setAttribute("aria-label", text);
-  say("pit-text", text);
 }
 
 function coverage({ quantiles, exceed, targets }) {
@@ -275,10 +286,10 @@ function coverage({ quantiles, exceed, targets }) {
       html("td", { class: isWrong ? "bad" : "" }, evidence === null ? "∞" : number(evidence), isWrong ? " ✗" : ""));
   };
   show("coverage",
-    html("thead", {}, html("tr", {}, ["", "said", "came", "evidence against"].map((name) => html("th", { scope: "col" }, name)))),
-    html("tbody", {}, quantiles.map(({ label, level, share, e_value }) => row(`below quantile ${label}`, level, share, e_value)),
+    html("thead", {}, html("tr", {}, ["", "said", "came", "evidence"].map((name) => html("th", { scope: "col" }, name)))),
+    html("tbody", {}, quantiles.map(({ label, level, share, e_value }) => row(`below q${label}`, level, share, e_value)),
       exceed.map(({ label, expected, observed, e_value }) => row(`above ${label}`, expected, observed, e_value))));
-  say("coverage-text", targets ? `Over the last ${plural(targets, "target")}. Evidence is since the model began: ${number(ALARM)} says that a figure is wrong.` : "No target has come yet.");
+  say("coverage-text", targets ? `Over the last ${plural(targets, "target")}. Evidence is that against a figure since the model began: ${number(ALARM)} says that it is wrong.` : "No target has come yet.");
 }
 
 // ---- Throughput, lag, rejects
@@ -288,24 +299,19 @@ function rate() {
     const before = memory[nth];
     return { scored: Math.max(0, now.scores - before.scores) / ((now.at_ms - before.at_ms) / 1000), lag: now.lag };
   });
-  if (steps.length < 2) {
-    show("rate");
-    return say("rate-text", "Two answers make a line.");
-  }
+  if (steps.length < 2) return picture("rate", "Asking …");
   const most = Math.max(1, ...steps.map((step) => step.scored));
   const mostLag = Math.max(1, ...steps.map((step) => step.lag));
   const plane = new Plane(widthOf("rate"), 190, 0, most * 1.05);
   const x = (nth) => plane.left + (plane.width - plane.left) * nth / (steps.length - 1);
-  show("rate", plane.drawing(
+  const text = `Solid: events scored a second, now ${number(steps.at(-1).scored)}, at most ${number(most)}. Dashed: lag, now ${plural(steps.at(-1).lag, "record")}, at most ${number(mostLag)} since this page was opened.`;
+  picture("rate", text, plane.drawing(
     plane.grid(),
     svg("polyline", { class: "speed", points: steps.map((step, nth) => [x(nth), plane.y(step.scored)]).join(" ") }),
     svg("polyline", { class: "lag", points: steps.map((step, nth) => [x(nth), plane.y(step.lag / mostLag * most)]).join(" ") }),
     svg("text", { x: plane.left, y: plane.height - 6 }, `${age((memory.at(-1).at_ms - memory[0].at_ms) / 1000)} ago`),
     svg("text", { x: plane.width, y: plane.height - 6, "text-anchor": "end" }, "now"),
   ));
-  const text = `Solid: events scored a second, now ${number(steps.at(-1).scored)}, at most ${number(most)}. Dashed: lag, now ${plural(steps.at(-1).lag, "record")}, at most ${number(mostLag)} since this page was opened.`;
-  at("rate").setAttribute("aria-label", text);
-  say("rate-text", text);
 }
 
 function rejects(list, count) {
@@ -331,7 +337,7 @@ function draw() {
   at("fields").hidden = targets.length < 2;
   if (at("field").length !== targets.length) at("field").replaceChildren(...targets.map((target, nth) => html("option", { value: nth }, target)));
   const seen = recent ?? { judged: [], scored: [], levels: [0.5], targets: [] };
-  const drawn = fan(seen);
+  drawn = fan(seen);
   readout(drawn);
   eventTable(drawn);
   const calibration = recent?.calibration ?? { pit: [0], targets: 0, quantiles: [], exceed: [] };
@@ -385,7 +391,7 @@ at("field").addEventListener("change", () => {
   draw();
 });
 at("fan").addEventListener("keydown", (press) => {
-  const count = (last.recent?.judged.length ?? 0) + (last.recent?.scored.length ?? 0);
+  const count = drawn.events.length;
   const to = { ArrowLeft: (cursor ?? count) - 1, ArrowRight: (cursor ?? -1) + 1, Home: 0, End: count - 1 }[press.key];
   if (press.key === "Escape") cursor = null;
   else if (to == null || !count) return;
@@ -394,7 +400,7 @@ at("fan").addEventListener("keydown", (press) => {
   draw();
 });
 at("fan").addEventListener("pointermove", (point) => {
-  const count = (last.recent?.judged.length ?? 0) + (last.recent?.scored.length ?? 0);
+  const count = drawn.events.length;
   const box = at("fan").getBoundingClientRect();
   const share = (point.clientX - box.left - 52) / (box.width - 52);
   cursor = share < 0 || !count ? null : Math.min(Math.floor(share * count), count - 1);
