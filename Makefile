@@ -15,6 +15,11 @@ demo: setup ## the operator on a year of real flights, in one process
 test: setup ## all tests: unit, property, oracle, and on a real Kafka (needs Java 17+ and Maven, or KAFKA_BROKERS)
 	scripts/kafka.sh with cargo test --release
 	scripts/browser.sh with cargo test --release --test browser -- --ignored
+	scripts/tool.sh with promtool -- scripts/rules.sh
+	scripts/tool.sh with prometheus promtool -- scripts/kafka.sh with cargo test --release --test kafka prometheus -- --ignored
+
+rules: ## check and test the Prometheus rules
+	scripts/tool.sh with promtool -- scripts/rules.sh
 
 KILLS ?= 100
 SEED ?= 1

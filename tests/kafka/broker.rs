@@ -298,7 +298,7 @@ fn finish(command: &mut Command) {
 
 /// A port that nobody listens on, below those that the kernel lends to outgoing connections: such a loan could take
 /// it while its broker is down.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id() * 97; // so that runs beside each other rarely meet
     loop {

@@ -162,6 +162,11 @@ impl Process {
         process
     }
 
+    /// The address of its admin server.
+    pub fn admin(&self) -> &str {
+        &self.admin
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
