@@ -15,6 +15,7 @@ use crate::config::{Config, ConfigErrors, Purpose};
 
 mod check;
 mod demo;
+mod init;
 mod inspect;
 mod peek;
 pub mod render;
@@ -57,6 +58,8 @@ enum Command {
     Replay(Box<replay::ReplayArgs>),
     /// Everything in one process, on real flights; nothing to install or start
     Demo(demo::DemoArgs),
+    /// Look at a file or a topic, and write a config with everything guessed, and why
+    Init(init::InitArgs),
     /// Look at the config, the brokers, the topics and rights, and ten records
     Check(check::CheckArgs),
     /// Show what a saved state holds: a group's, or that of a file
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Init(args) => init::run(args),
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::State(command) => state::run(command),

@@ -9,7 +9,7 @@ const MAX_QUOTED_CHARS: usize = 40;
 
 /// What a wanted field of a row holds.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Absent or null.
     #[default]
     Null,
