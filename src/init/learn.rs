@@ -23,7 +23,7 @@ const MANY: u64 = 16_384;
 /// By the defaults 500 records would end within the warm-up, and 5,000 make 100 steps. On tables of 440 to 6,300 rows (diabetes of
 /// scikit-learn; HousePrices, StrikeDur, UnempDur and Computers as the R packages AER and Ecdat have them) a warm-up of a sixteenth
 /// did better than one of an eighth, and 8 steps on mini-batches of 8 than the defaults, by 0.1 to 0.6 nats a record. Further steps
-/// gained on one and lost on another; noise and more passes gained nothing that could be relied on.
+/// gained on one and lost on another, and so did noise. Calibration gained 0.01 to 0.05 nats on each that it was tried on.
 #[must_use]
 pub fn keys(labelled: u64) -> Vec<Key> {
     if labelled >= MANY {

@@ -394,8 +394,8 @@ mod tests {
         assert_eq!(shown("a\u{1b}[31m\n"), "a\\u{1b}[31m\\u{a}");
         assert_eq!(shown(&"x".repeat(100)).chars().count(), 33);
         assert_eq!(
-            [number(12_345.0), number(0.125), number(3.14159), number(1e-7)],
-            ["12,345", "0.125", "3.14", "1.00e-7"]
+            [number(12_345.0), number(0.125), number(2.345_67), number(1e-7)],
+            ["12,345", "0.125", "2.35", "1.00e-7"]
         );
     }
 }
