@@ -82,8 +82,8 @@ pub(super) fn run(args: &InitArgs) -> anyhow::Result<()> {
     };
     let name = origin.name().to_owned();
     let draft = init::draft(&sample, origin, &wishes, &environment).with_context(|| name)?;
-    let width =
-        console::Term::stderr().size_checked().map_or(USUAL_WIDTH, |(_, columns)| usize::from(columns));
+    let terminal = if to_stdout { console::Term::stderr() } else { console::Term::stdout() };
+    let width = terminal.size_checked().map_or(USUAL_WIDTH, |(_, columns)| usize::from(columns));
     let told = init::tell(&draft, width.clamp(60, 140));
     if to_stdout {
         eprint!("{told}");
