@@ -54,7 +54,8 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("sizing") => sizing(&cluster),
         Some("watch") => {
-            let number = |nth: usize, default| arguments.get(nth).map_or(default, |text| text.parse().unwrap());
+            let number =
+                |nth: usize, default| arguments.get(nth).map_or(default, |text| text.parse().unwrap());
             watched(&cluster, number(1, 30), number(2, 1_500));
         }
         Some("soak") => soak(&cluster, arguments.get(1).map_or(10, |minutes| minutes.parse().unwrap())),
@@ -243,7 +244,10 @@ fn watched(cluster: &Cluster, minutes: u64, rate: u64) {
             let mut flights = years::endless();
             while !stop.load(Ordering::Relaxed) {
                 let flights = flights.by_ref().take((rate / TICKS_PER_SECOND) as usize);
-                cluster.produce(&input, flights.map(|flight| Record::new(0, serde_json::to_vec(&flight).unwrap())));
+                cluster.produce(
+                    &input,
+                    flights.map(|flight| Record::new(0, serde_json::to_vec(&flight).unwrap())),
+                );
                 num_ticks += 1;
                 let due = Duration::from_millis(1_000 / TICKS_PER_SECOND * num_ticks);
                 thread::sleep(due.saturating_sub(begun.elapsed()));
@@ -254,9 +258,13 @@ fn watched(cluster: &Cluster, minutes: u64, rate: u64) {
     });
     let alerts = prometheus.query(&format!("max by (alertname) (max_over_time(ALERTS[{}m]))", minutes + 5));
     let names: Vec<&str> = alerts.iter().map(|alert| alert.labels["alertname"].as_str()).collect();
-    println!("alerts that fired or were pending: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    println!(
+        "alerts that fired or were pending: {}",
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    );
     let log = process.stop();
-    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+    let warnings: Vec<&str> =
+        log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
     println!("lines of the log above info: {}\n{}", warnings.len(), warnings.join("\n"));
 }
 
@@ -269,17 +277,19 @@ struct Page {
 impl Page {
     fn open(url: &str) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let browser = Command::new(std::env::var_os("TAILWATER_CHROMIUM").expect("scripts/browser.sh sets TAILWATER_CHROMIUM"))
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .args(["--remote-debugging-port=0", url]) // without it a page is printed and left
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .env_remove("LD_LIBRARY_PATH") // libtorch's is none of a browser's
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let browser = Command::new(
+            std::env::var_os("TAILWATER_CHROMIUM").expect("scripts/browser.sh sets TAILWATER_CHROMIUM"),
+        )
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args(["--remote-debugging-port=0", url]) // without it a page is printed and left
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .env_remove("LD_LIBRARY_PATH") // libtorch's is none of a browser's
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
         Self { browser, _profile: profile }
     }
 }

@@ -23,6 +23,7 @@
 //! | [`run`] | the threads and channels of a running operator |
 //! | [`replay`] | records of a file or a topic's range through the operator, without a live group |
 //! | [`backtest`] | whether the tails held: tests, scores, summary, report |
+//! | [`init`] | a config guessed from a sample: profiles of fields, guesses, their text |
 //! | [`flights`] | the bundled data |
 //! | [`crash`] | named points at which tests let the process crash |
 //! | [`config`], [`cli`], [`metrics`], [`http`] | the edges |
@@ -43,6 +44,7 @@ pub mod density;
 pub mod flights;
 pub mod flow;
 pub mod http;
+pub mod init;
 pub mod kafka;
 pub mod math;
 pub mod metrics;

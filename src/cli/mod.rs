@@ -18,6 +18,7 @@ mod check;
 mod demo;
 #[cfg(test)]
 mod documented;
+mod init;
 mod inspect;
 mod peek;
 pub mod render;
@@ -60,6 +61,8 @@ enum Command {
     Replay(Box<replay::ReplayArgs>),
     /// Everything in one process, on real flights; nothing to install or start
     Demo(demo::DemoArgs),
+    /// Look at a file or a topic, and write a config with everything guessed, and why
+    Init(init::InitArgs),
     /// Look at the config, the brokers, the topics and rights, and ten records
     Check(check::CheckArgs),
     /// Show what a saved state holds: a group's, or that of a file
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Init(args) => init::run(args),
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::State(command) => state::run(command),

@@ -590,14 +590,15 @@ fn comparisons(models: &[Named], pairs: &[Pair], shared: &[Vec<SharedScore>]) ->
 
 /// The command as a shell takes it.
 fn command() -> String {
-    let quoted = |argument: String| {
-        let is_plain = !argument.is_empty()
-            && argument.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c));
-        if is_plain { argument } else { format!("'{}'", argument.replace('\'', "'\\''")) }
-    };
-    let arguments =
-        std::env::args_os().skip(1).map(|argument| quoted(argument.to_string_lossy().into_owned()));
+    let arguments = std::env::args_os().skip(1).map(|argument| shell_quoted(&argument.to_string_lossy()));
     std::iter::once("tailwater".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+/// An argument as a shell takes it.
+pub(super) fn shell_quoted(argument: &str) -> String {
+    let is_plain = !argument.is_empty()
+        && argument.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c));
+    if is_plain { argument.to_owned() } else { format!("'{}'", argument.replace('\'', "'\\''")) }
 }
 
 /// The most memory that the process ever had, where the system tells.

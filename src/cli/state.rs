@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use super::ConfigArgs;
 use crate::{
     config::Config,
-    kafka::{preflight, reader, state_log::StateLog, state_writer},
+    kafka::{preflight, reader, state_log::StateLog, state_writer, topics::Role},
     state::{
         Snapshot,
         recovery::{self, Mismatch},
@@ -227,7 +227,7 @@ pub(super) fn open(config: &Config) -> anyhow::Result<StateLog> {
 
 /// All of the state topic.
 pub(super) fn read_whole<'a>(config: &Config, log: &'a mut StateLog) -> anyhow::Result<&'a StateTopic> {
-    preflight::inspect_state(config).map_err(super::check::told)?;
+    preflight::inspect_role(config, Role::State).map_err(super::check::told)?;
     let state = log.read_whole().map_err(|error| unreadable(config, &error))?;
     state.context("reading the state was interrupted")
 }

@@ -3,7 +3,7 @@
 use super::{
     Config, kind,
     section::Section,
-    tree::{Node, Table, Value},
+    tree::{Node, Table, Value, quoted_key},
 };
 
 impl Config {
@@ -60,17 +60,14 @@ fn write_table(name: &str, table: &Table, text: &mut String) {
     for (key, node) in set() {
         let value = &node.value;
         if kind::is_hidden(value) {
-            text.push_str(&format!("# {} is not written down, since it may hold a secret\n", quoted(key)));
+            text.push_str(&format!(
+                "# {} is not written down, since it may hold a secret\n",
+                quoted_key(key)
+            ));
         } else {
-            text.push_str(&format!("{} = {value}\n", quoted(key)));
+            text.push_str(&format!("{} = {value}\n", quoted_key(key)));
         }
     }
-}
-
-/// A key as TOML wants it.
-fn quoted(key: &str) -> String {
-    let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-    if is_bare { key.to_owned() } else { Value::Text(key.to_owned()).to_string() }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod types;
 
 use std::{fs, path::Path};
 
+pub(crate) use error::closest;
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use facts::{Change, Difference, Fact};
 pub use reference::reference;
@@ -30,6 +31,8 @@ pub use types::{
     ModelKind, Noise, NotAPlace, NotAStart, OnMismatch, OptimizerKind, OutputFormat, Secret, Start, Support,
     Threshold, ThresholdValue, TimeField, TimeUnit, Transform,
 };
+
+pub(crate) use tree::{is_unseen, quoted, quoted_key};
 
 use error::Errors;
 use secret::Variables;

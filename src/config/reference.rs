@@ -66,7 +66,7 @@ const FEATURES: &str = "
 ## `[features]`
 
 The inputs of the model, in its order; required. A key is a feature's name and the field it is read from; a field within
-a nested record is named by its dotted path, in quotes.
+a nested record is named by its dotted path, in quotes; so is one whose own name has dots.
 
 ```toml
 [features]

@@ -166,7 +166,7 @@ impl fmt::Display for Value {
             Self::Bool(value) => write!(f, "{value}"),
             Self::Integer(value) => write!(f, "{value}"),
             Self::Float(value) => write!(f, "{value:?}"),
-            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Text(text) => f.write_str(&quoted(text)),
             Self::Time(time) => f.write_str(time),
             Self::Array(items) => {
                 f.write_str("[")?;
@@ -178,12 +178,45 @@ impl fmt::Display for Value {
             Self::Table(table) if table.0.is_empty() => f.write_str("{}"),
             Self::Table(table) => {
                 for (i, (key, node)) in table.0.iter().enumerate() {
+                    // A property's dots need no quotes, nor have those of a path another meaning without.
+                    let is_dotted = key.split('.').all(|part| quoted_key(part) == part);
+                    let key = if is_dotted { key.clone() } else { quoted(key) };
                     write!(f, "{}{key} = {}", if i > 0 { ", " } else { "{ " }, node.value)?;
                 }
                 f.write_str(" }")
             }
         }
     }
+}
+
+/// A text as TOML writes it, in one line. What can't be seen is written by its number.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            _ if is_unseen(c) => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+            _ => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Control characters, and those that have no width or turn the direction of what stands beside them.
+pub(crate) fn is_unseen(c: char) -> bool {
+    let is_of_format = matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}');
+    c.is_control() || is_of_format
+}
+
+/// A key as TOML writes it.
+pub(crate) fn quoted_key(key: &str) -> String {
+    let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if is_bare { key.to_owned() } else { quoted(key) }
 }
 
 fn table_from_toml(table: &DeTable<'_>, origin: &dyn Fn(usize) -> Origin) -> Table {

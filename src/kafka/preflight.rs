@@ -192,12 +192,12 @@ pub fn inspect(config: &Config) -> Result<Layout, Vec<Fault>> {
     inspect_topics(config, topics::of(config))
 }
 
-/// Asks the brokers about the state topic alone.
+/// Asks the brokers about the topics of one role alone.
 ///
 /// # Errors
 /// Everything that is wrong, at once.
-pub fn inspect_state(config: &Config) -> Result<(), Vec<Fault>> {
-    let topics = topics::of(config).into_iter().filter(|topic| topic.role == Role::State).collect();
+pub fn inspect_role(config: &Config, role: Role) -> Result<(), Vec<Fault>> {
+    let topics = topics::of(config).into_iter().filter(|topic| topic.role == role).collect();
     inspect_topics(config, topics).map(|_| ())
 }
 

@@ -24,14 +24,25 @@ use super::{
 
 /// The batches of a stream, with the wanted columns ready to be read row by row.
 pub(super) fn read(plan: &Plan, payload: &[u8]) -> Result<Vec<Batch>, Fault> {
+    read_each(payload, |batch| Batch::new(plan, batch))
+}
+
+/// What `make` makes of each batch of a stream.
+pub(super) fn read_each<T>(
+    payload: &[u8],
+    make: impl Fn(RecordBatch) -> Result<T, ArrowError>,
+) -> Result<Vec<T>, Fault> {
     // The reader checks what it reads, yet asserts in places where malformed offsets should be errors, and
     // one record must not be able to stop the stream.
-    catch_unwind(AssertUnwindSafe(|| read_batches(plan, payload)))
+    catch_unwind(AssertUnwindSafe(|| read_batches(payload, make)))
         .unwrap_or_else(|_| Err(ArrowError::IpcError("malformed stream".to_owned())))
         .map_err(|error| Fault::new(RejectReason::Undecodable, error.to_string()))
 }
 
-fn read_batches(plan: &Plan, payload: &[u8]) -> Result<Vec<Batch>, ArrowError> {
+fn read_batches<T>(
+    payload: &[u8],
+    make: impl Fn(RecordBatch) -> Result<T, ArrowError>,
+) -> Result<Vec<T>, ArrowError> {
     let mut bytes = Buffer::from(payload);
     let mut decoder = StreamDecoder::new();
     let mut batches = Vec::new();
@@ -42,7 +53,7 @@ fn read_batches(plan: &Plan, payload: &[u8]) -> Result<Vec<Batch>, ArrowError> {
         if num_rows > payload.len().saturating_mul(8) {
             return Err(ArrowError::IpcError(format!("{num_rows} rows in {} bytes", payload.len())));
         }
-        batches.push(Batch::new(plan, batch)?);
+        batches.push(make(batch)?);
     }
     decoder.finish()?;
     Ok(batches)

@@ -7,6 +7,7 @@
 
 mod arrow;
 pub mod event;
+pub(crate) mod fields;
 mod json;
 mod plan;
 mod reject;
@@ -16,14 +17,13 @@ mod value;
 
 pub use event::{Cell, Event, Known, Record, Reject, RejectReason, Target};
 pub use plan::{CarryType, carry_types};
-pub(crate) use value::number_text;
+pub(crate) use value::{Value, number_text};
 
 use ::arrow::{array::RecordBatch, error::ArrowError};
 
 use crate::config::{Config, InputFormat};
 use plan::Plan;
 use reject::Fault;
-use value::Value;
 
 /// An event's key and carried fields together have at most this many bytes: they are published again with its score,
 /// which has to fit a message.

@@ -101,31 +101,51 @@ impl Plan {
         plan
     }
 
+    /// These fields alone, a slot for each in their order, for no use that a config names.
+    pub fn of_fields<'a>(paths: impl IntoIterator<Item = &'a FieldPath>) -> Self {
+        let mut plan = Self::default();
+        for path in paths {
+            plan.slot(path);
+        }
+        plan
+    }
+
     pub fn num_slots(&self) -> usize {
         self.names.len()
     }
 
     /// The path's slot, made where it has none yet.
     fn slot(&mut self, path: &FieldPath) -> usize {
-        let mut node = &mut self.root;
-        for segment in &path.0 {
+        let node = self.root.descendant(&path.0);
+        let slot = *node.slot.get_or_insert_with(|| {
+            self.names.push(path.0.join("."));
+            self.names.len() - 1
+        });
+        if path.0.len() > 1 {
+            // A table from elsewhere may have dots in its columns' own names.
+            self.root.descendant(&[path.0.join(".")]).slot.get_or_insert(slot);
+        }
+        slot
+    }
+}
+
+impl Node {
+    /// The node at the end of a path, made where there is none yet.
+    fn descendant(&mut self, path: &[String]) -> &mut Self {
+        let mut node = self;
+        for segment in path {
             let index = match node.position(segment) {
                 Ok(index) => index,
                 Err(index) => {
-                    node.children.insert(index, (segment.clone(), Node::default()));
+                    node.children.insert(index, (segment.clone(), Self::default()));
                     index
                 }
             };
             node = &mut node.children[index].1;
         }
-        *node.slot.get_or_insert_with(|| {
-            self.names.push(path.0.join("."));
-            self.names.len() - 1
-        })
+        node
     }
-}
 
-impl Node {
     fn position(&self, name: &str) -> Result<usize, usize> {
         self.children.binary_search_by(|(child, _)| child.as_str().cmp(name))
     }

@@ -29,7 +29,7 @@ pub fn rfc3339(us: i64) -> impl fmt::Display {
 }
 
 /// Reads a time in µs since 1970; the error says what was expected and what was found.
-pub(super) fn read(value: &Value, unit: TimeUnit) -> Result<i64, String> {
+pub(crate) fn read(value: &Value, unit: TimeUnit) -> Result<i64, String> {
     let us = match (value, unit) {
         (Value::Written(text), _) => {
             // Whole numbers first: nanoseconds since 1970 have more digits than a double.

@@ -9,7 +9,7 @@ const MAX_QUOTED_CHARS: usize = 40;
 
 /// What a wanted field of a row holds.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Absent or null.
     #[default]
     Null,
@@ -32,10 +32,14 @@ impl Value {
         matches!(self, Self::Null)
     }
 
-    /// Takes a text's type away; an empty one is null.
+    /// Takes a text's type away; an empty one is null, and so is `NA`, as R writes what is missing (and pandas reads it).
     pub fn untype(&mut self) {
         if let Self::Text(text) = self {
-            *self = if text.is_empty() { Self::Null } else { Self::Written(std::mem::take(text)) };
+            *self = if text.is_empty() || text == "NA" {
+                Self::Null
+            } else {
+                Self::Written(std::mem::take(text))
+            };
         }
     }
 
@@ -104,6 +108,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_text_without_a_type_is_nothing_where_it_is_empty_or_na() {
+        let untyped = |text: &str| {
+            let mut value = Value::Text(text.into());
+            value.untype();
+            value
+        };
+        assert_eq!([untyped(""), untyped("NA")], [Value::Null, Value::Null]);
+        assert_eq!(untyped("NAN"), Value::Written("NAN".into()));
+    }
 
     #[test]
     fn numbers_have_one_shortest_text() {

@@ -12,6 +12,7 @@ mod feed;
 mod flights;
 mod grouping;
 mod harness;
+mod init;
 mod leadership;
 mod lifecycle;
 mod oidc;

@@ -27,7 +27,7 @@ fn csv() -> Vec<u8> {
     bytes
 }
 
-fn parquet() -> Vec<u8> {
+pub fn parquet() -> Vec<u8> {
     let mut writer = ArrowWriter::try_new(Vec::new(), batches()[0].schema(), None).unwrap();
     batches().iter().for_each(|batch| writer.write(batch).unwrap());
     writer.into_inner().unwrap()

@@ -4,5 +4,6 @@
 
 mod command;
 mod formats;
+mod init;
 mod options;
 mod wrong;

@@ -104,7 +104,15 @@ impl Piece {
 }
 
 impl OwnedMessage {
-    fn borrow(&self) -> Message<'_> {
+    /// Bytes of its key and value.
+    #[must_use]
+    pub fn num_bytes(&self) -> usize {
+        [&self.key, &self.payload].into_iter().flatten().map(|part| part.len()).sum()
+    }
+
+    /// The same as the decoder takes it.
+    #[must_use]
+    pub fn borrow(&self) -> Message<'_> {
         Message {
             partition: self.partition,
             offset: self.offset,

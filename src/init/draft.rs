@@ -1,0 +1,419 @@
+//! All guesses together, and whether they hold for the records that they were made from.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{
+    Error, Origin, Wishes,
+    guess::{Guess, Nature, Role, nature, percent},
+    learn::{self, Key},
+    load,
+    names::Words,
+    profile::{Profile, number},
+    relations::{self, Question, Relations},
+    sample::Sample,
+    target::{Reasoned, TargetValues},
+    write,
+};
+use crate::{
+    config::{Config, FieldPath, InputFormat, TimeUnit},
+    record::{Decoder, Record},
+    score::columns::{self, Columns, FIXED},
+};
+
+/// A correlation with the target that only the target itself has.
+const GIVES_AWAY: f64 = 0.999;
+/// One that is told.
+const IS_NEAR: f64 = 0.97;
+/// So many fields are carried at most: they are published with every score.
+const MAX_CARRIED: usize = 8;
+/// A target has at least so many different values, if one is guessed.
+const MIN_OF_TARGET: u64 = 10;
+
+/// A config with all that was guessed for it.
+#[derive(Debug)]
+pub struct Draft {
+    /// Where the records came from.
+    pub origin: Origin,
+    /// How many were looked at, and of how many.
+    pub counts: (u64, u64),
+    /// Of a topic's messages.
+    pub format: InputFormat,
+    /// Every field, in the order of the records.
+    pub guesses: Vec<Guess>,
+    /// The target is of the user's choice.
+    pub is_target_chosen: bool,
+    /// Other fields that could be the target.
+    pub other_targets: Vec<FieldPath>,
+    /// `target.step`.
+    pub step: Reasoned<Option<f64>>,
+    /// `target.support = "positive"`.
+    pub positive: Reasoned<Option<bool>>,
+    /// `score.exceed`.
+    pub thresholds: Vec<Reasoned<f64>>,
+    /// `[learn]`.
+    pub learn: Vec<Key>,
+    /// What the user should know beside.
+    pub notes: Vec<String>,
+    /// The config's text.
+    pub text: String,
+    /// What it makes of the sample.
+    pub checked: Checked,
+}
+
+/// What a config makes of the records that it was guessed from.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// Rows.
+    pub rows: u64,
+    /// Rows that can be scored.
+    pub scored: u64,
+    /// Rows with a target among them.
+    pub labelled: u64,
+    /// Why the others are rejected: how many, and the detail of the first.
+    pub rejected: BTreeMap<&'static str, (u64, String)>,
+}
+
+impl Draft {
+    pub(super) fn new(
+        sample: &Sample,
+        origin: Origin,
+        wishes: &Wishes,
+        environment: &[(String, String)],
+    ) -> Result<Self, Error> {
+        if sample.is_empty() {
+            return Err(Error::Empty);
+        }
+        let (profiles, mut notes) = profiles(sample)?;
+        let names = nameable(&profiles);
+        let natures: Vec<(Nature, String, Option<Role>)> =
+            profiles.iter().zip(&names).map(|(profile, is_nameable)| nature(profile, *is_nameable)).collect();
+        let time = event_time(&profiles, &natures, wishes)?;
+        let (target, other_targets) = target(&profiles, &natures, &names, wishes)?;
+        let time = time.filter(|(nth, _)| *nth != target);
+        let later = natures.iter().enumerate().filter_map(|(nth, (nature, ..))| match nature {
+            Nature::Time(unit, _) if time.is_some_and(|(time, _)| time != nth) && nth != target => {
+                Some((nth, *unit))
+            }
+            _ => None,
+        });
+        let numbers = natures.iter().enumerate().filter(|(nth, (nature, _, instead))| {
+            let is_number = |role| matches!(role, Role::Number(_) | Role::Cycle(_));
+            *nth != target
+                && matches!(nature, Nature::Is(role) if is_number(*role) || instead.is_some_and(is_number))
+        });
+        let question =
+            Question { target, time, later: later.collect(), numbers: numbers.map(|(nth, _)| nth).collect() };
+        let relations = relations::ask(sample, &profiles, &question)?;
+        let target_time = target_time(&question, &relations);
+        let guesses = guesses(&profiles, natures, &question, &relations, target_time);
+        let rows = profiles[target].rows;
+        if time.is_some() {
+            notes.extend(of_order(&relations));
+        }
+        let values = TargetValues::new(relations.targets);
+        let step = values.step();
+        let positive = values.is_positive(step.value);
+        let thresholds = values.thresholds(step.value);
+        if profiles[target].distinct() <= 2 {
+            notes.push(format!(
+                "{} has only {} different values: tailwater is made for quantities, not for classes.",
+                profiles[target].path,
+                profiles[target].distinct()
+            ));
+        }
+        // Nobody knows how many records a topic will bring.
+        let learn = match origin {
+            Origin::Topic { .. } => Vec::new(),
+            Origin::File { .. } => {
+                let share = values.len() as f64 / rows.max(1) as f64;
+                learn::keys((share * sample.num_records() as f64) as u64)
+            }
+        };
+        let mut draft = Self {
+            origin,
+            counts: (sample.len() as u64, sample.num_records()),
+            format: sample.format(),
+            guesses,
+            is_target_chosen: wishes.target.is_some(),
+            other_targets,
+            step,
+            positive,
+            thresholds,
+            learn,
+            notes,
+            text: String::new(),
+            checked: Checked::default(),
+        };
+        let without_carried = load(&write::write(&draft, &[]), environment)?;
+        let carried = draft.carried(&without_carried);
+        draft.text = write::write(&draft, &carried);
+        let config = load(&draft.text, environment)?;
+        draft.checked = check(&config, sample);
+        Ok(draft)
+    }
+
+    /// The carried fields whose columns have names of their own; of the others, and of too many, it is said that they are not.
+    fn carried(&mut self, config: &Config) -> Vec<FieldPath> {
+        let figures = Columns::new(config);
+        let mut taken: HashSet<String> = FIXED
+            .iter()
+            .map(|name| (*name).to_owned())
+            .chain(figures.figures().map(|name| name.to_lowercase()))
+            .collect();
+        let mut carried = Vec::new();
+        for guess in self.guesses.iter_mut().filter(|guess| guess.role == Role::Carried) {
+            let column = columns::field(&guess.path);
+            if carried.len() >= MAX_CARRIED {
+                guess.leave(format!("{}; {MAX_CARRIED} others are carried", guess.why));
+            } else if !taken.insert(column.to_lowercase()) {
+                guess.leave(format!("{}; not carried, since the scores have a column {column}", guess.why));
+            } else {
+                carried.push(guess.path.clone());
+            }
+        }
+        carried
+    }
+
+    /// The field with this role.
+    pub(super) fn field(&self, is: impl Fn(Role) -> bool) -> Option<&Guess> {
+        self.guesses.iter().find(|guess| is(guess.role))
+    }
+}
+
+/// A profile of each field, with what is to be said of the records.
+fn profiles(sample: &Sample) -> Result<(Vec<Profile>, Vec<String>), Error> {
+    let (found, num_unread, reason) = sample.fields();
+    let paths = found.paths();
+    let num_records = sample.len() as u64;
+    if let Some(reason) = &reason
+        && num_unread == num_records
+    {
+        return Err(Error::Unreadable { format: sample.format(), reason: reason.clone() });
+    }
+    if paths.is_empty() {
+        return Err(Error::NoFields);
+    }
+    let mut profiles: Vec<Profile> = paths.iter().cloned().map(Profile::new).collect();
+    sample.each(&paths, |row| {
+        for (profile, value) in profiles.iter_mut().zip(row.values) {
+            profile.see(value, row.number);
+        }
+    })?;
+    if profiles.iter().all(|profile| profile.rows == 0) {
+        return Err(Error::Empty);
+    }
+    let mut notes = Vec::new();
+    if let Some(reason) = reason {
+        notes.push(format!(
+            "{} of the records can't be read and would be rejected: {reason}.",
+            percent(num_unread, num_records)
+        ));
+    }
+    if found.is_full {
+        notes.push(format!("There are more than {} fields: the others were not looked at.", paths.len()));
+    }
+    Ok((profiles, notes))
+}
+
+/// Whether each field can be named in a config, where a dotted name means one field alone.
+fn nameable(profiles: &[Profile]) -> Vec<bool> {
+    let mut names: BTreeMap<String, u32> = BTreeMap::new();
+    for profile in profiles {
+        *names.entry(profile.path.to_string()).or_default() += 1;
+    }
+    let is_nameable = |path: &FieldPath| {
+        let name = path.to_string();
+        // A name with dots in it is found as a column of the whole record only.
+        let is_flat = path.0.len() == 1 || path.0.iter().all(|segment| !segment.contains('.'));
+        is_flat && FieldPath::parse(&name).is_some() && names[&name] == 1
+    };
+    profiles.iter().map(|profile| is_nameable(&profile.path)).collect()
+}
+
+type Natures = [(Nature, String, Option<Role>)];
+
+fn event_time(
+    profiles: &[Profile],
+    natures: &Natures,
+    wishes: &Wishes,
+) -> Result<Option<(usize, TimeUnit)>, Error> {
+    if let Some(path) = &wishes.time {
+        let nth = find(profiles, path, "--time")?;
+        return match &natures[nth] {
+            (Nature::Time(unit, _), ..) => Ok(Some((nth, *unit))),
+            // What its name doesn't say, the user has.
+            _ if profiles[nth].is_number() => Ok(Some((nth, TimeUnit::Auto))),
+            (_, why, _) => Err(Error::NotATime { name: path.to_string(), why: why.clone() }),
+        };
+    }
+    let times = natures.iter().enumerate().filter_map(|(nth, (nature, ..))| match nature {
+        // A record without it would be rejected.
+        Nature::Time(unit, rank) if profiles[nth].nulls == 0 => Some((*rank, nth, *unit)),
+        _ => None,
+    });
+    let first = |nth: usize| profiles[nth].times_us.map_or(profiles[nth].min, |[first, _]| first as f64);
+    // Of several, the earliest: what comes later is not known with the event.
+    let best = times.min_by(|a, b| a.0.cmp(&b.0).then_with(|| first(a.1).total_cmp(&first(b.1))));
+    Ok(best.map(|(_, nth, unit)| (nth, unit)))
+}
+
+fn find(profiles: &[Profile], path: &FieldPath, option: &'static str) -> Result<usize, Error> {
+    let name = path.to_string();
+    profiles.iter().position(|profile| profile.path.to_string() == name).ok_or_else(|| Error::Unknown {
+        option,
+        name,
+        fields: profiles.iter().map(|profile| profile.path.clone()).collect(),
+    })
+}
+
+/// The target, and what else could be it.
+fn target(
+    profiles: &[Profile],
+    natures: &Natures,
+    names: &[bool],
+    wishes: &Wishes,
+) -> Result<(usize, Vec<FieldPath>), Error> {
+    let can_be = |nth: usize| {
+        let Profile { numbers, flags, .. } = &profiles[nth];
+        let is_written = profiles[nth].is_number() || numbers * 2 > profiles[nth].values();
+        names[nth] && is_written && *flags == 0 && profiles[nth].distinct() > 1
+    };
+    let is_likely = |nth: usize| {
+        can_be(nth)
+            && matches!(natures[nth].0, Nature::Is(Role::Number(_) | Role::Left))
+            && profiles[nth].others == 0
+    };
+    let numbers = || (0..profiles.len()).filter(|nth| is_likely(*nth));
+    let paths =
+        |of: &mut dyn Iterator<Item = usize>| of.map(|nth| profiles[nth].path.clone()).collect::<Vec<_>>();
+    let target = match &wishes.target {
+        Some(path) => {
+            let nth = find(profiles, path, "--target")?;
+            if !can_be(nth) {
+                let why = natures[nth].1.clone();
+                return Err(Error::NotANumber { name: path.to_string(), why, fields: paths(&mut numbers()) });
+            }
+            nth
+        }
+        None => {
+            let rank = |nth: &usize| {
+                let is_quantity = profiles[*nth].distinct() >= MIN_OF_TARGET;
+                (is_quantity, profiles[*nth].is_number(), Words::of(&profiles[*nth].path).target_rank(), *nth)
+            };
+            let Some(best) = numbers().max_by_key(rank) else {
+                let told = profiles.iter().zip(natures).take(20);
+                let fields = told.map(|(profile, (_, why, _))| {
+                    format!("{}: {why}", super::profile::shown(&profile.path.to_string()))
+                });
+                return Err(Error::NoTarget { fields: fields.collect() });
+            };
+            best
+        }
+    };
+    Ok((target, paths(&mut numbers().filter(|nth| *nth != target))))
+}
+
+/// The time at which the target becomes known: one that is hardly ever before the event's, and there wherever the target is.
+fn target_time(question: &Question, relations: &Relations) -> Option<usize> {
+    let is_it = |(nth, _): &&(usize, TimeUnit)| {
+        let Some(lag) = relations.times.get(nth) else { return false };
+        lag.missing == 0 && lag.both > 0 && lag.not_earlier * 100 >= lag.both * 99 && lag.later * 2 > lag.both
+    };
+    question.later.iter().find(is_it).map(|(nth, _)| *nth)
+}
+
+fn guesses(
+    profiles: &[Profile],
+    natures: Vec<(Nature, String, Option<Role>)>,
+    question: &Question,
+    relations: &Relations,
+    target_time: Option<usize>,
+) -> Vec<Guess> {
+    let mut guesses = Vec::new();
+    for (nth, (nature, why, instead)) in natures.into_iter().enumerate() {
+        let path = profiles[nth].path.clone();
+        let is = |role, why| Guess { path: path.clone(), role, why, instead: None };
+        guesses.push(match nature {
+            _ if nth == question.target => {
+                let Profile { min, max, .. } = profiles[nth];
+                let nulls = match profiles[nth].nulls {
+                    0 => String::new(),
+                    nulls => {
+                        format!("; null in {}: scored, not learned from", percent(nulls, profiles[nth].rows))
+                    }
+                };
+                let rest = profiles[nth].values() - profiles[nth].numbers;
+                let rest = match rest {
+                    0 => String::new(),
+                    _ => format!("; no number in {}: rejected", percent(rest, profiles[nth].rows)),
+                };
+                is(Role::Target, format!("{} to {}{nulls}{rest}", number(min), number(max)))
+            }
+            Nature::Time(unit, _) if question.time.is_some_and(|(time, _)| time == nth) => {
+                is(Role::EventTime(unit), why)
+            }
+            _ if question.time.is_some_and(|(time, _)| time == nth) => {
+                is(Role::EventTime(TimeUnit::Auto), why)
+            }
+            Nature::Time(unit, _) if target_time == Some(nth) => {
+                let lag = relations.times.get(&nth).copied().unwrap_or_default();
+                let why =
+                    format!("{why}; not before the event time in {}", percent(lag.not_earlier, lag.both));
+                is(Role::TargetTime(unit), why)
+            }
+            Nature::Time(..) => is(Role::Left, format!("{why}; a time is no feature")),
+            Nature::Is(role) => {
+                let mut guess = Guess { path, role, why, instead };
+                let correlation = relations.pairs.get(&nth).map_or(0.0, |pair| pair.correlation());
+                if correlation.abs() > GIVES_AWAY && (role.is_feature() || role == Role::Left) {
+                    guess.leave(format!("correlation {correlation:.4} with the target: would give it away"));
+                } else if correlation.abs() > IS_NEAR && role.is_feature() {
+                    guess.why.push_str(&format!(
+                        "; correlation {correlation:.3} with the target: is it known before it?"
+                    ));
+                }
+                guess
+            }
+        });
+    }
+    guesses
+}
+
+/// That records are not in the order of their time.
+fn of_order(relations: &Relations) -> Option<String> {
+    let (backwards, pairs) = relations.backwards;
+    (backwards * 100 > pairs).then(|| {
+        format!(
+            "{} of the records are earlier than the one before: sort them by time, or the model learns from what comes later.",
+            percent(backwards, pairs)
+        )
+    })
+}
+
+/// Decodes the sample by the config.
+fn check(config: &Config, sample: &Sample) -> Checked {
+    let mut decoder = Decoder::new(config);
+    let mut checked = Checked::default();
+    let mut records = Vec::new();
+    for piece in sample.pieces() {
+        records.clear();
+        // A table that can't be read has been an error before.
+        if piece.decode(&mut decoder, &mut records).is_err() {
+            continue;
+        }
+        for record in &records {
+            checked.rows += 1;
+            match record {
+                Record::Event(event) => {
+                    checked.scored += 1;
+                    checked.labelled += u64::from(event.target.is_some());
+                }
+                Record::Reject(reject) => {
+                    let rejected = checked.rejected.entry(reject.reason.label());
+                    rejected.or_insert_with(|| (0, reject.detail.clone())).0 += 1;
+                }
+            }
+        }
+    }
+    checked
+}
