@@ -126,8 +126,10 @@ fn sizing(cluster: &Cluster) {
     let input = cluster.create_topic("flights", 1);
     let flights = flights::json_records().unwrap().take(NUM_FLIGHTS);
     cluster.produce(&input, flights.map(|flight| Record::new(0, flight.unwrap())));
-    println!("| model | events/s | µs of CPU an event | events a second and core | RSS MiB | snapshot KiB |");
-    println!("|---|---|---|---|---|---|");
+    println!(
+        "| model | events/s | µs of CPU an event | events a second and core | RSS MiB | snapshot KiB | bytes a score | bytes an outcome |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
     let with = |hidden: &str, more: &[&str]| {
         [&DEFAULTS[..], &[hidden], more].concat().into_iter().map(str::to_owned).collect()
     };
@@ -140,6 +142,14 @@ fn sizing(cluster: &Cluster) {
         ("defaults, mini-batches of 128", with("model.hidden=[32,32]", &["learn.batch=128"])),
         ("defaults, at least once", with("model.hidden=[32,32]", &["delivery.guarantee=at-least-once"])),
     ];
+    let bytes_an_event = |topic: &str| {
+        let bytes = cluster
+            .consume(topic)
+            .iter()
+            .filter_map(|record| Some(record.value.as_ref()?.len()))
+            .sum::<usize>();
+        bytes as f64 / NUM_FLIGHTS as f64
+    };
     for (name, sets) in models {
         let setup = Setup::on_input(cluster, &input);
         let process = setup.start(&sets.iter().map(String::as_str).collect::<Vec<_>>());
@@ -152,15 +162,50 @@ fn sizing(cluster: &Cluster) {
         let cpu_seconds = cpu_seconds(process.pid()) - cpu;
         thread::sleep(Duration::from_secs(11)); // for a snapshot of the whole
         println!(
-            "| {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
+            "| {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
             NUM_FLIGHTS as f64 / seconds,
             1e6 * cpu_seconds / NUM_FLIGHTS as f64,
             NUM_FLIGHTS as f64 / cpu_seconds,
             resident_mib(process.pid()),
             process.metric("tailwater_state_bytes") / 1024.0,
+            bytes_an_event(&setup.output),
+            bytes_an_event(&setup.outcomes),
         );
         process.stop();
     }
+    waiting(cluster);
+}
+
+/// What an event takes while it waits for its target.
+fn waiting(cluster: &Cluster) {
+    const NUM_KNOWN: usize = 10_000;
+    const NUM_LATE: usize = 100_000;
+    const YEARS_S: i64 = 10 * 366 * 86_400;
+    let input = cluster.create_topic("late", 1);
+    let mut flights = years::endless();
+    let setup = Setup::on_input(cluster, &input);
+    let process = setup.start(&["target.wait=7300d"]);
+    let resident = |flights: Vec<serde_json::Value>| {
+        let num_flights = process.num_scored() + flights.len() as u64;
+        cluster.produce(
+            &input,
+            flights.iter().map(|flight| Record::new(0, serde_json::to_vec(flight).unwrap())),
+        );
+        while process.num_scored() < num_flights {
+            thread::sleep(Duration::from_millis(100));
+        }
+        thread::sleep(Duration::from_secs(11)); // for a snapshot, which counts to both
+        resident_mib(process.pid())
+    };
+    let before = resident(flights.by_ref().take(NUM_KNOWN).collect());
+    let late = flights.take(NUM_LATE).map(|mut flight| {
+        flight["arrived_at"] = (flight["arrived_at"].as_i64().unwrap() + YEARS_S).into();
+        flight
+    });
+    let after = resident(late.collect());
+    let bytes = (after - before) * 1024.0 * 1024.0 / NUM_LATE as f64;
+    println!("\nan event that waits for its target: {bytes:.0} bytes");
+    process.stop();
 }
 
 /// The flights over and over, each year after the other, as fast as they are scored.

@@ -94,20 +94,6 @@ fn the_runbook_has_a_section_for_each_alert_and_no_other() {
 }
 
 #[test]
-fn the_runbooks_commands_are_those_of_tailwater() {
-    let runbook = read("docs/runbook.md");
-    let commands: Vec<&str> = runbook.lines().filter_map(|line| line.strip_prefix("tailwater ")).collect();
-    assert!(commands.len() > 5);
-    for command in commands {
-        let arguments = command.split('#').next().unwrap().split_whitespace();
-        // Arguments are read in order: one that is not known is told before the help is.
-        let run =
-            Command::new(env!("CARGO_BIN_EXE_tailwater")).args(arguments).arg("--help").output().unwrap();
-        assert!(run.status.success(), "{command}: {}", String::from_utf8_lossy(&run.stderr));
-    }
-}
-
-#[test]
 fn every_rule_is_tested_by_name() {
     let tests = RULE_TESTS.map(read).concat();
     for name in names("alert: ") {

@@ -19,8 +19,11 @@ fn commands(text: &str) -> Vec<String> {
     });
     let commands = lines.map(str::trim).filter(|line| line.starts_with("tailwater "));
     let commands = commands.map(|line| line.split(" #").next().unwrap().split(" | ").next().unwrap());
-    // What a reader fills in, or leaves out.
-    commands.filter(|command| !command.contains(['…', '[', '<'])).map(str::to_owned).collect()
+    // Not what a reader fills in, or leaves out.
+    let is_open = |word: &str| word.bytes().all(|byte| byte.is_ascii_uppercase());
+    let commands =
+        commands.filter(|line| !line.contains(['…', '[', '<']) && !line.split_whitespace().any(is_open));
+    commands.map(str::to_owned).collect()
 }
 
 /// Words as a shell splits them, with single and double quotes.

@@ -425,7 +425,7 @@ mod tests {
         let na = |share: usize| {
             (0..500).map(move |n| {
                 let mut value =
-                    Value::Text(if n % share == 0 { "NA".into() } else { format!("{n}.5").into() });
+                    Value::Text(if n % share == 0 { "n/a".into() } else { format!("{n}.5").into() });
                 value.untype();
                 value
             })
@@ -439,7 +439,7 @@ mod tests {
         for (values, reason) in [
             (vec![Value::Null; 50], "null in every record"),
             (ints([7; 50]).collect(), "constant: 7"),
-            (na(10).collect(), "\"NA\" or the like in 10 %"),
+            (na(10).collect(), "\"n/a\" or the like in 10 %"),
             (vec![Value::Float(1.0), Value::Float(f64::NAN)], "NaN or infinite in 50 %"),
             (vec![Value::Other("an array".into()); 5], "an array: no field can be one"),
             ([vec![Value::Other("an object".into())], vec![Value::Int(1); 9]].concat(), "an object in 10 %"),
