@@ -308,13 +308,10 @@ fn watched(cluster: &Cluster, minutes: u64, rate: u64) {
     thread::scope(|scope| {
         scope.spawn(|| {
             let (begun, mut num_ticks) = (Instant::now(), 0);
-            let mut flights = unchanging();
+            let (mut flights, writer) = (unchanging(), cluster.writer());
             while !stop.load(Ordering::Relaxed) {
                 let flights = flights.by_ref().take((rate / TICKS_PER_SECOND) as usize);
-                cluster.produce(
-                    &input,
-                    flights.map(|flight| Record::new(0, serde_json::to_vec(&flight).unwrap())),
-                );
+                writer.write(&input, flights.map(|flight| Record::new(0, flight.to_string()))).unwrap();
                 num_ticks += 1;
                 let due = Duration::from_millis(1_000 / TICKS_PER_SECOND * num_ticks);
                 thread::sleep(due.saturating_sub(begun.elapsed()));
