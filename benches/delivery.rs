@@ -48,7 +48,12 @@ const ROUNDS: usize = 6;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     // Retention and compaction at work, as in a topic that never ends.
-    let properties = [("log.retention.check.interval.ms", "5000"), ("log.cleaner.backoff.ms", "5000")];
+    let properties = [
+        ("log.retention.check.interval.ms", "5000"),
+        ("log.cleaner.backoff.ms", "5000"),
+        // A machine that is busy for ten seconds is no reason to be taken for dead, which such a broker does not come back from.
+        ("broker.session.timeout.ms", "120000"),
+    ];
     let broker = Broker::start(&Options { properties: &properties, ..Options::default() });
     let cluster = Cluster::at(broker.brokers());
     match arguments.first().map(String::as_str) {

@@ -147,12 +147,24 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
             fs::remove_dir(&args.out).ok(); // only where nothing is in it
         }
     })?;
-    let state = replayed.models.first().map(|(done, _)| done.snapshot.to_bytes());
+    let first = replayed.models.first().map(|(done, _)| done);
+    let num_features = models[0].config.features.len();
+    let is_foreign = first.is_some_and(|done| {
+        done.records > 0 && done.num_targets == 0 && done.never_seen.len() == num_features
+    });
+    let state = first.map(|done| done.snapshot.to_bytes());
     let summary = summarise(args, models, replayed, &learned_until_us, &shared, begun.elapsed());
     write_results(&args.out, &summary)?;
     tell(&args.out, &summary);
     if let (Some(file), Some(state)) = (&args.save_state, state) {
         state::write(file, &state, true).with_context(|| format!("{} can't be written", file.display()))?;
+    }
+    if is_foreign {
+        bail!(
+            "no record has the target or any feature that {} names: is this the input that it is for? `tailwater init` makes a config out of a \
+             file or a topic",
+            args.config.config.display()
+        );
     }
     Ok(())
 }
@@ -549,10 +561,18 @@ fn caveats(
             ));
         }
     }
-    for (done, _) in replayed.models.iter().take(1) {
-        let features =
-            done.never_seen.iter().map(|name| format!("No record had the feature {name}; check its path."));
-        caveats.extend(features);
+    for ((done, _), model) in replayed.models.iter().zip(models).take(1) {
+        if done.records > 0 && done.num_targets == 0 {
+            let fields: Vec<String> = model.config.target.fields.iter().map(ToString::to_string).collect();
+            caveats.push(format!(
+                "No record had the target {}: nothing could be learned or judged.",
+                fields.join(", ")
+            ));
+        }
+        if !done.never_seen.is_empty() {
+            let names = done.never_seen.join(", ");
+            caveats.push(format!("No record had these features; check their paths: {names}."));
+        }
     }
     caveats
 }

@@ -75,7 +75,7 @@ pub struct Coverage {
 /// A threshold, and how often it was exceeded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Exceedance {
-    /// Its label in metrics: `15`.
+    /// Its name: `17.5`.
     pub label: String,
     /// The mean of what was said, P(Y > t).
     pub expected: Option<f64>,

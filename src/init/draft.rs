@@ -8,10 +8,10 @@ use super::{
     learn::{self, Key},
     load,
     names::Words,
-    profile::{Profile, number},
+    profile::{Profile, number, shown},
     relations::{self, Question, Relations},
     sample::Sample,
-    target::{Reasoned, TargetValues},
+    target::{Reasoned, TargetValues, goes_with_the_order},
     write,
 };
 use crate::{
@@ -26,6 +26,8 @@ const GIVES_AWAY: f64 = 0.999;
 const IS_NEAR: f64 = 0.97;
 /// So many fields are carried at most: they are published with every score.
 const MAX_CARRIED: usize = 8;
+/// Fewer targets say next to nothing.
+const FEW: usize = 200;
 /// A target has at least so many different values, if one is guessed.
 const MIN_OF_TARGET: u64 = 10;
 
@@ -109,6 +111,12 @@ impl Draft {
         let rows = profiles[target].rows;
         if time.is_some() {
             notes.extend(of_order(&relations));
+        } else if goes_with_the_order(&relations.targets) {
+            notes.push(format!(
+                "the records seem to be sorted by {}, and without a time they are learned from in their order, like a world that drifts. Shuffle them once, \
+                 unless that is how they came: (head -n 1 FILE; tail -n +2 FILE | shuf) > SHUFFLED",
+                shown(&profiles[target].path.to_string())
+            ));
         }
         let values = TargetValues::new(relations.targets);
         let step = values.step();
@@ -119,6 +127,13 @@ impl Draft {
                 "{} has only {} different values: tailwater is made for quantities, not for classes.",
                 profiles[target].path,
                 profiles[target].distinct()
+            ));
+        }
+        if values.len() < FEW {
+            notes.push(format!(
+                "{} targets are too few: the warm-up takes {} of them, and of a hundred one is above the 99 % quantile. Bring some hundreds.",
+                values.len(),
+                learn::LEAST_WARMUP
             ));
         }
         // Nobody knows how many records a topic will bring.

@@ -198,12 +198,9 @@ fn number_nature(profile: &Profile) -> (Role, String, Option<Role>) {
     if profile.counts_rows() {
         return (Role::Carried, "counts the records".to_owned(), None);
     }
-    if words.is_id() && profile.is_whole() && distinct * 20 >= profile.values() * 19 {
-        return (
-            Role::Carried,
-            "another number in nearly every record: an id".to_owned(),
-            Some(Role::Number(None)),
-        );
+    if words.is_id() && profile.is_whole() && distinct > MAX_CODES {
+        let why = format!("{distinct} different whole numbers, named like an id");
+        return (Role::Carried, why, Some(Role::Number(None)));
     }
     if let Some(period) = cycle(profile, &words) {
         return (Role::Cycle(period), format!("{span}, {distinct} different, named like a cycle"), None);

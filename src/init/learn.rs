@@ -15,6 +15,8 @@ pub struct Key {
 
 /// The default of `learn.warmup`.
 const USUAL_WARMUP: u64 = 2_048;
+/// The least `learn.warmup`.
+pub const LEAST_WARMUP: u64 = 32;
 /// From so many records on the defaults have had time to learn.
 const MANY: u64 = 16_384;
 
@@ -30,7 +32,7 @@ pub fn keys(labelled: u64) -> Vec<Key> {
         return Vec::new();
     }
     let sixteenth = (labelled / 16).max(1);
-    let warmup = (1 << sixteenth.ilog2()).clamp(32, USUAL_WARMUP);
+    let warmup = (1 << sixteenth.ilog2()).clamp(LEAST_WARMUP, USUAL_WARMUP);
     let key = |name, value, why: &str| Key { name, value, why: why.to_owned() };
     vec![
         key(

@@ -7,8 +7,8 @@ use crate::config::FieldPath;
 pub struct Words(Vec<String>);
 
 /// The words that name a quantity which somebody may want to predict, the surest first.
-const TARGETS: [&[&str]; 2] = [
-    &["target", "label", "y", "response", "outcome"],
+const TARGETS: [&[&str]; 3] = [
+    &["target", "label", "response", "outcome"],
     &[
         "amount",
         "charge",
@@ -36,6 +36,8 @@ const TARGETS: [&[&str]; 2] = [
         "value",
         "wait",
     ],
+    // A statistician's target, and everybody else's second coordinate.
+    &["y"],
 ];
 
 /// Words with the length of the turn that their values make.
@@ -123,10 +125,12 @@ impl Words {
         let is_one = |word: &str, words: &[&str]| {
             words.contains(&word) || word.strip_suffix('s').is_some_and(|word| words.contains(&word))
         };
-        let [sure, likely] = TARGETS;
+        let [sure, likely, unsure] = TARGETS;
         if is_one(self.last(), sure) {
-            3
+            4
         } else if is_one(self.last(), likely) {
+            3
+        } else if is_one(self.last(), unsure) {
             2
         } else {
             u8::from(self.0.iter().any(|word| is_one(word, likely)))
@@ -151,7 +155,10 @@ impl Words {
     #[must_use]
     pub fn is_id(&self) -> bool {
         let last = self.last();
-        IDS.contains(&last) || last.strip_suffix('s').is_some_and(|last| IDS.contains(&last)) || last == "pid"
+        IDS.contains(&last)
+            || last.strip_suffix('s').is_some_and(|last| IDS.contains(&last))
+            || last == "pid"
+            || self.0 == ["unnamed", "0"] // pandas's name for R's row names
     }
 
     /// Whether numbers under it may be names of kinds.
@@ -193,8 +200,8 @@ mod tests {
     #[test]
     fn names_say_what_they_are_wanted_for() {
         assert_eq!(
-            ["target", "claims", "delay_minutes", "wind"].map(|name| words(name).target_rank()),
-            [3, 2, 1, 0]
+            ["target", "claims", "y", "delay_minutes", "wind"].map(|name| words(name).target_rank()),
+            [4, 3, 2, 1, 0]
         );
         let cycles =
             ["dep_hour", "day_of_week", "month", "months", "day", "wind_dir"].map(|name| words(name).cycle());

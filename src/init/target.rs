@@ -8,6 +8,25 @@ const MIN_VALUES: usize = 50;
 /// So many steps or more between the 10 and the 90 % quantile are as good as none.
 const FINEST: f64 = 200.0;
 
+/// Values of neighbouring records are suspiciously alike where they are so many times nearer to each other than to those far away.
+const ALIKE: f64 = 5.0;
+
+/// Whether the values, in the records' order, go along with it: as where the records are sorted by them.
+#[must_use]
+pub fn goes_with_the_order(values: &[f64]) -> bool {
+    if values.len() < 4 * MIN_VALUES {
+        return false;
+    }
+    let far = values.len() / 2;
+    let median_distance = |apart: usize| {
+        let mut distances: Vec<f64> =
+            values.iter().zip(&values[apart..]).map(|(one, other)| (one - other).abs()).collect();
+        distances.sort_by(f64::total_cmp);
+        distances[distances.len() / 2]
+    };
+    median_distance(1) * ALIKE < median_distance(far)
+}
+
 /// The values that a target had.
 #[derive(Debug)]
 pub struct TargetValues {
@@ -160,6 +179,15 @@ mod tests {
 
     fn values(values: impl IntoIterator<Item = f64>) -> TargetValues {
         TargetValues::new(values.into_iter().collect())
+    }
+
+    #[test]
+    fn a_target_that_goes_with_the_order_is_told_from_one_that_does_not() {
+        let sorted: Vec<f64> = (0..1_000).map(|n| f64::from(n * n)).collect();
+        let mixed: Vec<f64> = (0..1_000).map(|n| f64::from(n * 617 % 1_000)).collect();
+        assert!(goes_with_the_order(&sorted) && !goes_with_the_order(&mixed));
+        assert!(!goes_with_the_order(&sorted[..100]), "too few to tell");
+        assert!(!goes_with_the_order(&[1.0; 1_000]), "nothing differs");
     }
 
     #[test]

@@ -307,14 +307,7 @@ fn score(text: &mut Text, draft: &Draft) {
     );
     text.line("quantiles = [0.5, 0.9, 0.99, 0.999]", "");
     text.line("shortfall = [0.99]", "the mean beyond the 99 % quantile");
-    if draft.learn.is_empty() {
-        text.line("# calibrate = \"online\"", "lets the figures follow where targets lay in them");
-    } else {
-        text.line(
-            "calibrate = \"online\"",
-            "the figures follow where targets lay in them, sooner than so few records teach the net",
-        );
-    }
+    text.line("calibrate = \"online\"", "the figures follow where targets lay in them");
 }
 
 fn output(text: &mut Text, draft: &Draft, carried: &[FieldPath]) {

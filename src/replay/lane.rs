@@ -52,6 +52,8 @@ pub struct Done {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Features that no event had.
     pub never_seen: Vec<String>,
+    /// How many records held a target.
+    pub num_targets: u64,
     /// It was interrupted while records waited for their time.
     pub is_cut: bool,
 }
@@ -68,6 +70,7 @@ pub struct Lane<'a> {
     pace: Option<Pace>,
     records: u64,
     rejected: BTreeMap<&'static str, u64>,
+    num_targets: u64,
     is_cut: bool,
 }
 
@@ -124,6 +127,7 @@ impl<'a> Lane<'a> {
             pace,
             records: 0,
             rejected: BTreeMap::new(),
+            num_targets: 0,
             is_cut: false,
         })
     }
@@ -203,7 +207,10 @@ impl<'a> Lane<'a> {
             }
             for action in actions.drain(..) {
                 match action {
-                    Action::Score(scored) => taken.push(Taken::Scored(scored)),
+                    Action::Score(scored) => {
+                        self.num_targets += u64::from(scored.event.target.is_some());
+                        taken.push(Taken::Scored(scored));
+                    }
                     Action::Reject(reject) => {
                         *self.rejected.entry(RejectReason::label(reject.reason)).or_default() += 1;
                         taken.push(Taken::Passed { partition: reject.partition, at: reject.position() });
@@ -229,6 +236,7 @@ impl<'a> Lane<'a> {
             records: self.records,
             rejected: self.rejected,
             never_seen,
+            num_targets: self.num_targets,
             is_cut: self.is_cut,
         }
     }

@@ -10,7 +10,10 @@ use crate::{
     density::Side,
     http::recent::{Calibration, Coverage, Exceedance, NUM_PIT_BINS, Recent, RecentEvent, RecentReject},
     record::{Event, Reject},
-    score::{LOG_SCORE_FLOOR, Realized, Score, exceed::Exceed},
+    score::{
+        LOG_SCORE_FLOOR, Realized, Score, columns,
+        exceed::{Bound, Exceed},
+    },
     watch::Watch,
 };
 
@@ -49,13 +52,12 @@ pub struct Recorder {
 impl Recorder {
     /// Of nothing yet.
     pub fn new(config: &Config) -> Self {
-        let labels = spec::metrics(config);
         Self {
             group: config.kafka.group.clone(),
             targets: config.target.fields.iter().map(ToString::to_string).collect(),
             levels: config.score.quantiles.clone(),
-            quantile_labels: labels.quantiles,
-            exceed_labels: labels.thresholds,
+            quantile_labels: spec::metrics(config).quantiles,
+            exceed_labels: Exceed::all(config).iter().map(shown).collect(),
             exceed: Exceed::all(config),
             forecast: Forecast::new(config),
             judged: VecDeque::with_capacity(NUM_JUDGED),
@@ -196,6 +198,16 @@ impl Recorder {
             indices.sort_unstable_by(f64::total_cmp);
             indices.get(indices.len() / 2).copied()
         })
+    }
+}
+
+/// What a threshold is called where names need not be safe in SQL: `17.5` instead of `17_5`.
+fn shown(exceed: &Exceed) -> String {
+    match exceed.bound {
+        Bound::Constant { threshold, .. } if exceed.name == columns::number(threshold) => {
+            format!("{}{threshold}", exceed.prefix)
+        }
+        _ => exceed.label(),
     }
 }
 

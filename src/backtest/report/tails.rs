@@ -32,7 +32,7 @@ pub fn shortfalls(model: &ModelSummary) -> Markup {
             ul.plain { @for s in &model.shortfalls { li { (told(s)) } } }
             p.note {
                 "Acerbi & Székely (2014). Z1: by how much targets beyond the quantile exceed the shortfall on average, relative to it. Z2 also counts how many are beyond. Both are 0 for a right model; "
-                "their p-values are simulated. The joint score of quantile and shortfall (Fissler & Ziegel 2016) compares models: lower is better. Infinite: the tail has no mean (ξ ≥ 1), so the shortfall is published as null."
+                "their p-values are simulated. The joint score of quantile and shortfall (Fissler & Ziegel 2016) compares models: lower is better. Infinite: the tail has no mean, or nearly none (ξ ≥ 0.9), so the shortfall is published as null."
             }
         }
     };

@@ -53,10 +53,14 @@ class Plane {
     const share = (value - this.low) / (this.high - this.low || 1);
     return this.bottom - Math.min(Math.max(share, -0.02), 1.02) * (this.bottom - 8);
   }
-  grid(label = number) {
-    return ticks(this.low, this.high).map((tick) => [
-      svg("line", { class: "grid", x1: this.left, x2: this.width, y1: this.y(tick), y2: this.y(tick) }),
-      svg("text", { x: this.left - 6, y: this.y(tick) + 4, "text-anchor": "end" }, label(tick)),
+  grid() {
+    return this.lines(ticks(this.low, this.high).map((tick) => [tick, number(tick)]));
+  }
+  /** Lines with labels, where they are within the plane. */
+  lines(labelled) {
+    return labelled.filter(([place]) => place >= this.low && place <= this.high).map(([place, label]) => [
+      svg("line", { class: "grid", x1: this.left, x2: this.width, y1: this.y(place), y2: this.y(place) }),
+      svg("text", { x: this.left - 6, y: this.y(place) + 4, "text-anchor": "end" }, label),
     ]);
   }
   drawing(...children) {
@@ -134,9 +138,9 @@ function modelCard(status, recent) {
     ["log score", seen?.log_score_nats == null ? "–" : `${number(seen.log_score_nats, 4)} nats`],
     ["baseline", seen?.baseline_log_score_nats == null ? "–" : `${number(seen.baseline_log_score_nats, 4)} nats`],
     ["SGD steps", number(status.updates)],
-    ["life", number(status.epoch)],
+    ["epoch", number(status.epoch)],
     ["learned from", number(status.learned)],
-    ["expired without", number(status.expired)],
+    ["no target came", number(status.expired)],
   ]);
 }
 
@@ -174,7 +178,10 @@ function squeeze(values) {
   const sorted = values.filter((value) => value != null).map(Math.abs).sort((a, b) => a - b);
   const typical = sorted[Math.floor(sorted.length / 2)] || 1;
   const isWide = sorted.at(-1) > 100 * typical;
-  return isWide ? { to: (v) => Math.asinh(v / typical), from: (v) => Math.sinh(v) * typical } : { to: (v) => v, from: (v) => v };
+  if (!isWide) return { to: (v) => v };
+  // Ticks at powers of ten, from about what is typical on.
+  const powers = [0, 1, 2, 3, 4, 5, 6].map((n) => 10 ** (Math.round(Math.log10(typical)) + n));
+  return { to: (v) => Math.asinh(v / typical), places: [0, ...powers, ...powers.map((power) => -power)] };
 }
 
 function fan(recent) {
@@ -192,7 +199,7 @@ function fan(recent) {
     return { events, order, said };
   }
   const values = events.flatMap((event) => [event.target[field], ...order.map((level) => said(event, level))]);
-  const { to, from } = squeeze(values);
+  const { to, places } = squeeze(values);
   const reach = values.filter((value) => value != null).map(to);
   const plane = new Plane(widthOf("fan"), 300, Math.min(...reach), Math.max(...reach));
   const step = (plane.width - plane.left) / events.length;
@@ -218,7 +225,7 @@ function fan(recent) {
   });
   const now = plane.left + known.length * step;
   show("fan", plane.drawing(
-    plane.grid((tick) => number(from(tick))),
+    places ? plane.lines(places.map((place) => [to(place), number(place)])) : plane.grid(),
     bands,
     medians,
     came,
@@ -234,7 +241,7 @@ function fan(recent) {
     html("span", {}, sign(svg("circle", { class: "came", cx: 11, cy: 7, r: 3 })), "what came"),
     html("span", {}, sign(svg("path", { class: "beyond", d: "M11 2l5 9h-10z" })), `above the ${percent(highest.level)} quantile`));
   const beyond = known.filter((event) => said(event, highest) != null && event.target[field] > said(event, highest)).length;
-  say("fan-text", `${plural(known.length, "event")} whose ${recent.targets[field]} is known, the latest on the right${unknown.length ? `, and the last ${number(unknown.length)} that still wait for theirs` : ""}. `
+  say("fan-text", `${plural(known.length, "event")} whose ${recent.targets[field]} is known, the latest on the right${unknown.length ? `, and the last ${number(unknown.length)} whose is not` : ""}. `
     + `${number(beyond)} of ${number(known.length)} came above the ${percent(highest.level)} quantile. Arrow keys go from event to event.`);
   return { events, order, said };
 }
