@@ -73,7 +73,7 @@ impl Forecast {
     pub fn baseline_log_score(&mut self, y: f64) -> f64 {
         let half = self.step.map(|step| 0.5 * step / self.target.scale);
         let y = self.target.normalise(y);
-        let [_, baseline] = self.blend.log_likelihoods(y, half, &mut self.workspace);
+        let baseline = self.blend.baseline_log_likelihood(y, half, &mut self.workspace);
         if half.is_none() { baseline - self.target.scale.ln() } else { baseline }
     }
 

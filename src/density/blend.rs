@@ -92,17 +92,22 @@ impl Blend {
 
     /// The net's log density at `y`, and the baseline's, in nats; with `half`, the log probabilities of the interval around it.
     pub fn log_likelihoods(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> [f64; 2] {
+        let own = self.baseline_log_likelihood(y, half, ws);
+        let net = &mut parts(ws).net;
+        let net = match half {
+            None => self.net.log_density(&[y], net),
+            Some(half) => self.net.log_rounded(y, half, net),
+        };
+        [net, own]
+    }
+
+    /// The baseline's alone.
+    pub fn baseline_log_likelihood(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> f64 {
         let parts = parts(ws);
         let (own, ratio) = (parts.to_baseline(y), parts.ratio);
         match half {
-            None => [
-                self.net.log_density(&[y], &mut parts.net),
-                self.baseline.log_density(&[own], &mut parts.baseline) - ratio.ln(),
-            ],
-            Some(half) => [
-                self.net.log_rounded(y, half, &mut parts.net),
-                self.baseline.log_rounded(own, half / ratio, &mut parts.baseline),
-            ],
+            None => self.baseline.log_density(&[own], &mut parts.baseline) - ratio.ln(),
+            Some(half) => self.baseline.log_rounded(own, half / ratio, &mut parts.baseline),
         }
     }
 

@@ -16,11 +16,12 @@ pub struct Recent {
     pub levels: Vec<f64>,
     /// Events whose target has come, in the order in which the targets became known: the last one last.
     pub judged: Vec<RecentEvent>,
-    /// Events that were scored last and whose target was not known then: the last one last. Some of them may be among
-    /// the judged by now.
+    /// Events that were scored last and still wait for their target (where no target ever came, those scored last): the last one last.
     pub scored: Vec<RecentEvent>,
     /// How well the last targets were told.
     pub calibration: Calibration,
+    /// The highest event time that was taken, RFC 3339.
+    pub stream_time: Option<String>,
     /// Median over these events of the index of the lower and of the upper tail.
     pub tail_index: [Option<f64>; 2],
     /// The last rejected records: the last one last.
@@ -34,6 +35,8 @@ pub struct RecentEvent {
     pub partition: i32,
     /// The same.
     pub offset: i64,
+    /// Its row within that message, where one holds many.
+    pub row: u32,
     /// Its event time, RFC 3339.
     pub time: String,
     /// For each field of the target the quantiles, in the order of the levels.
@@ -94,6 +97,8 @@ pub struct RecentReject {
     pub partition: i32,
     /// The same.
     pub offset: i64,
+    /// Its row within that message, where one holds many.
+    pub row: u32,
     /// Why.
     pub reason: &'static str,
     /// What is wrong with it.

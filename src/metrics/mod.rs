@@ -271,8 +271,8 @@ impl Metrics {
         );
         let tail_index = r.gauges(
             "tailwater_tail_index",
-            "Median over the last events of the index by which their distribution's tail falls: 0 like a Gaussian's, from 1 on without a \
-             mean.",
+            "Median over the last events of the index by which their distribution's tail falls: 0 like a Gaussian's (also while nothing \
+             is known, and of several targets), from 1 on without a mean.",
             &["side"],
         );
         let missing =

@@ -201,7 +201,7 @@ impl<'a> Monitor<'a> {
         }
         self.census.clone_from(census);
         self.watch(operator.watch());
-        let recent = self.recorder.recent(operator.watch());
+        let recent = self.recorder.recent(operator.watch(), operator.stream_time_us());
         for (gauge, index) in self.metrics.tail_index.iter().zip(recent.tail_index) {
             index.iter().for_each(|&index| gauge.set(index));
         }

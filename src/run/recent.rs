@@ -1,6 +1,6 @@
 //! Keeps what came lately, for the page.
 //!
-//! An event costs a few reference counts and numbers; what is shown is worked out now and then, for whoever looks.
+//! An event costs a few reference counts, its target the baseline's log density; what is shown is worked out now and then, for whoever looks.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     density::Side,
     http::recent::{Calibration, Coverage, Exceedance, NUM_PIT_BINS, Recent, RecentEvent, RecentReject},
-    record::{Event, Reject},
+    record::{Event, Reject, time},
     score::{
         LOG_SCORE_FLOOR, Realized, Score, columns,
         exceed::{Bound, Exceed},
@@ -74,11 +74,16 @@ impl Recorder {
 
     /// An event was scored, and its target is not known yet.
     pub fn scored(&mut self, event: &Arc<Event>, score: &Arc<Score>) {
+        // One that has none does not wait for it.
+        if event.target.is_none() && !self.judged.is_empty() {
+            return;
+        }
         keep(&mut self.scored, (event.clone(), score.clone()), NUM_SCORED);
     }
 
     /// The target of an event came. Gives the baseline's log score in nats, where there is one.
     pub fn judged(&mut self, event: &Arc<Event>, score: &Arc<Score>, realized: &Realized) -> Option<f64> {
+        self.scored.retain(|(waiting, _)| !Arc::ptr_eq(waiting, event));
         keep(&mut self.judged, (event.clone(), score.clone(), realized.clone()), NUM_JUDGED);
         let baseline = self.forecast.as_mut().and_then(|forecast| {
             let log_score =
@@ -104,14 +109,15 @@ impl Recorder {
             time: jiff::Timestamp::now().to_string(),
             partition: reject.partition,
             offset: reject.offset,
+            row: reject.row,
             reason: reject.reason.label(),
             detail: reject.detail.clone(),
         };
         keep(&mut self.rejects, reject, NUM_REJECTS);
     }
 
-    /// All of it, for the page; `watch` brings the evidence.
-    pub fn recent(&mut self, watch: &Watch) -> Recent {
+    /// All of it, for the page; `watch` brings the evidence, stream time is in µs since 1970.
+    pub fn recent(&mut self, watch: &Watch, stream_time_us: Option<i64>) -> Recent {
         let known =
             self.judged.iter().map(|(event, score, realized)| self.event(event, score, &realized.targets));
         let unknown = self.scored.iter().map(|(event, score)| self.event(event, score, &[]));
@@ -123,6 +129,7 @@ impl Recorder {
             scored: unknown.collect(),
             rejects: self.rejects.iter().cloned().collect(),
             calibration: self.calibration(watch),
+            stream_time: stream_time_us.map(|us| time::rfc3339(us).to_string()),
             tail_index: self.tail_index(),
         }
     }
@@ -135,9 +142,8 @@ impl Recorder {
         RecentEvent {
             partition: event.partition,
             offset: event.offset,
-            time: jiff::Timestamp::from_microsecond(event.time_us)
-                .map(|time| time.to_string())
-                .unwrap_or_default(),
+            row: event.row,
+            time: time::rfc3339(event.time_us).to_string(),
             quantiles: (0..dim)
                 .map(|axis| (0..self.levels.len()).map(|nth| quantile(axis, nth)).collect())
                 .collect(),
@@ -225,4 +231,133 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
         .filter(|value| !value.is_nan())
         .fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
     (count > 0).then(|| sum / count as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{
+        record::{Known, RejectReason, Target},
+        score::Status,
+    };
+
+    fn recorder() -> (Recorder, Watch) {
+        const CONFIG: &str = "kafka.brokers = 'b'\nkafka.group = 'g'\ninput.topic = 'i'\noutput.topic = 'o'\n\
+                              target.fields = ['y']\nfeatures.x = 'number'\n\
+                              score.exceed = [17.5, { late = 60.0 }]\nscore.quantiles = [0.9, 0.5]";
+        let config = Config::from_parts(CONFIG, "test.toml", &[], std::iter::empty()).unwrap();
+        (Recorder::new(&config), Watch::new(&config))
+    }
+
+    fn event(offset: i64, has_target: bool) -> Arc<Event> {
+        Arc::new(Event {
+            partition: 1,
+            offset,
+            row: 2,
+            last: true,
+            timestamp_ms: None,
+            time_us: 1_000_000 * offset,
+            key: None,
+            features: [].into(),
+            carry: [].into(),
+            thresholds: [].into(),
+            segment: None,
+            target: has_target.then(|| Target { values: [20.0].into(), known: Known::At(i64::MAX) }),
+        })
+    }
+
+    /// P(Y > 17.5) and P(Y > 60) are 0.25 and 0.125, the quantiles 30 and 10.
+    fn score() -> Arc<Score> {
+        Arc::new(Score {
+            epoch: 1,
+            updates: 3,
+            status: Status::Ok,
+            figures: [0.25, 0.125, 30.0, 10.0].into(),
+            params: [].into(),
+            realized: Realized::unknown(1),
+        })
+    }
+
+    fn realized(pit: f64, target: f64) -> Realized {
+        Realized {
+            targets: [target].into_iter().collect(),
+            log_score: -2.0,
+            pits: [pit].into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn an_event_waits_until_its_target_comes_and_one_without_does_not_wait() {
+        let (mut recorder, watch) = recorder();
+        let (first, second) = (event(1, true), event(2, true));
+        recorder.scored(&first, &score());
+        recorder.scored(&second, &score());
+        recorder.judged(&first, &score(), &realized(0.7, 20.0));
+        recorder.scored(&event(3, false), &score());
+        let recent = recorder.recent(&watch, Some(3_000_000));
+        let offsets = |events: &[RecentEvent]| events.iter().map(|event| event.offset).collect::<Vec<_>>();
+        assert_eq!((offsets(&recent.judged), offsets(&recent.scored)), (vec![1], vec![2]));
+        let told = &recent.judged[0];
+        assert_eq!((told.partition, told.row, told.time.as_str()), (1, 2, "1970-01-01T00:00:01Z"));
+        assert_eq!((&told.quantiles, &told.target), (&vec![vec![30.0, 10.0]], &vec![20.0]));
+        assert_eq!(recent.stream_time.as_deref(), Some("1970-01-01T00:00:03Z"));
+    }
+
+    #[test]
+    fn calibration_is_that_of_the_last_targets() {
+        let (mut recorder, watch) = recorder();
+        assert_eq!(recorder.recent(&watch, None).calibration.log_score_nats, None);
+        recorder.judged(&event(0, true), &score(), &realized(0.01, -5.0)); // goes out of the window
+        for offset in 0..WINDOW as i64 {
+            let (pit, target) = if offset % 4 == 0 { (0.95, 70.0) } else { (0.7, 20.0) };
+            recorder.judged(&event(offset, true), &score(), &realized(pit, target));
+        }
+        let recent = recorder.recent(&watch, None);
+        let seen = &recent.calibration;
+        assert_eq!((recent.judged.len(), seen.targets), (NUM_JUDGED, WINDOW));
+        assert_eq!((seen.pit[19], seen.pit[14], seen.pit[0]), (WINDOW as u32 / 4, 3 * WINDOW as u32 / 4, 0));
+        assert_eq!(seen.log_score_nats, Some(-2.0));
+        let shares: Vec<_> = seen.quantiles.iter().map(|q| (q.label.as_str(), q.level, q.share)).collect();
+        assert_eq!(shares, [("0.9", 0.9, Some(0.75)), ("0.5", 0.5, Some(0.0))]);
+        let exceed: Vec<_> = seen.exceed.iter().map(|t| (t.label.as_str(), t.expected, t.observed)).collect();
+        assert_eq!(exceed, [("17.5", Some(0.25), Some(1.0)), ("late", Some(0.125), Some(0.25))]);
+    }
+
+    #[test]
+    fn what_was_published_and_is_gone_is_null_and_shifts_nothing() {
+        let (mut recorder, watch) = recorder();
+        let gone = Arc::new(Score { figures: [].into(), ..(*score()).clone() });
+        recorder.judged(&event(0, true), &gone, &realized(0.7, 20.0));
+        recorder.judged(&event(1, true), &score(), &realized(0.7, 20.0));
+        let recent = recorder.recent(&watch, None);
+        assert!(recent.judged[0].quantiles[0].iter().all(|quantile| quantile.is_nan()));
+        assert_eq!(
+            (recent.calibration.exceed[0].expected, recent.calibration.exceed[0].observed),
+            (Some(0.25), Some(1.0))
+        );
+    }
+
+    #[test]
+    fn the_last_rejects_are_kept_and_no_more() {
+        let (mut recorder, watch) = recorder();
+        for offset in 0..100 {
+            recorder.rejected(&Reject {
+                partition: 0,
+                offset,
+                row: 0,
+                last: true,
+                key: None,
+                payload: None,
+                reason: RejectReason::Future,
+                detail: "an hour ahead".to_owned(),
+            });
+        }
+        let rejects = recorder.recent(&watch, None).rejects;
+        assert_eq!(
+            (rejects.len(), rejects[NUM_REJECTS - 1].offset, rejects[0].reason),
+            (NUM_REJECTS, 99, "future")
+        );
+    }
 }

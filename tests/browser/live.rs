@@ -124,12 +124,13 @@ fn the_live_page_shows_a_stream_in_both_themes_and_at_the_width_of_a_phone() {
     tab.press_key("Tab").unwrap();
     assert_eq!(ask(&tab, "document.activeElement.id"), "pause");
     tab.press_key("Enter").unwrap();
-    assert_eq!(ask(&tab, "document.activeElement.getAttribute('aria-pressed')"), "true");
+    assert_eq!(ask(&tab, "document.activeElement.textContent"), "Go on");
     thread::sleep(Duration::from_millis(1_500)); // what was under way when it was pressed
     let events = "document.querySelector('#stream dl').textContent";
     let before = ask(&tab, events);
     thread::sleep(Duration::from_millis(2_500));
     assert_eq!(ask(&tab, events), before, "paused, it goes on");
+    tab.press_key("Enter").unwrap();
     tab.press_key("Tab").unwrap();
     assert_eq!(ask(&tab, "document.activeElement.id"), "fan");
     tab.press_key("ArrowRight").unwrap();
@@ -137,6 +138,16 @@ fn the_live_page_shows_a_stream_in_both_themes_and_at_the_width_of_a_phone() {
     tab.press_key("ArrowRight").unwrap();
     let second = ask(&tab, "document.querySelector('#readout').textContent");
     assert!(first.as_str().unwrap().contains("What came:") && first != second, "{first}, {second}");
+    assert_eq!(ask(&tab, "document.activeElement.getAttribute('aria-valuetext')"), second);
+    thread::sleep(Duration::from_millis(2_500));
+    assert_ne!(ask(&tab, events), before, "it does not go on");
+    assert_eq!(
+        ask(&tab, "document.querySelector('#readout').textContent"),
+        second,
+        "another event was chosen by nobody"
+    );
+    tab.press_key("Escape").unwrap();
+    assert_eq!(ask(&tab, "document.querySelector('#readout').textContent"), "");
 
     let told = told.lock().unwrap();
     assert!(told.complaints.is_empty(), "{:?}", told.complaints);
@@ -167,8 +178,9 @@ fn what_a_record_holds_is_text_on_the_live_page() {
     let event = |target: Vec<f64>| RecentEvent {
         partition: 0,
         offset: 7,
+        row: 2,
         time: "2026-01-01T00:00:00Z".to_owned(),
-        quantiles: vec![vec![1.0, f64::NAN], vec![-1e300, 1e300]],
+        quantiles: vec![vec![1.7e18, f64::NAN], vec![-1e300, 1e300]],
         target,
     };
     let health = Health::new();
@@ -184,6 +196,7 @@ fn what_a_record_holds_is_text_on_the_live_page() {
             time: "2026-01-01T00:00:00Z".to_owned(),
             partition: 3,
             offset: 41,
+            row: 0,
             reason: "wrong_type",
             detail: hostile.to_owned(),
         }],

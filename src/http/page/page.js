@@ -10,8 +10,11 @@ const ALARM = 1000;
 const at = (id) => document.getElementById(id);
 const number = (value, digits = 3) => value == null ? "–"
   : value.toLocaleString("en", Math.abs(value) >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: digits });
+/** A value of the target's, as it is read off. */
+const figure = (value) => value == null ? "–" : value.toLocaleString("en", { maximumSignificantDigits: 6 });
 const percent = (share) => share == null ? "–" : `${(100 * share).toLocaleString("en", { maximumSignificantDigits: share > 0.9 ? 4 : 3 })} %`;
 const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+const place = ({ partition, offset, row }) => `${partition}:${offset}${row ? `:${row}` : ""}`;
 const moment = (time) => time ? time.replace("T", " ").replace(/(\.\d+)?Z$/, "") : "–";
 const age = (seconds) => seconds == null ? "–" : seconds < 120 ? `${number(Math.max(0, seconds), 2)} s`
   : seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${number(seconds / 3600, 2)} h`;
@@ -25,7 +28,15 @@ function make(space, name, attributes, children) {
 }
 const html = (name, attributes, ...children) => make(null, name, attributes, children);
 const svg = (name, attributes, ...children) => make("http://www.w3.org/2000/svg", name, attributes, children);
-const show = (id, ...children) => at(id).replaceChildren(...children);
+const show = (id, ...children) => at(id).replaceChildren(...children.filter((child) => child != null));
+/** Shows what `build` makes of this, but only where it is other than before: a selection or a reader's place within is kept. */
+const built = {};
+function showNew(id, data, build) {
+  const key = JSON.stringify(data);
+  if (built[id] === key) return;
+  built[id] = key;
+  show(id, ...build(data));
+}
 /** A chart, and what it shows in words. */
 function picture(id, text, ...drawing) {
   show(id, ...drawing);
@@ -39,28 +50,31 @@ function ticks(low, high, most = 5) {
   const rough = (high - low) / most || 1;
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough);
+  const first = Math.ceil(low / step);
   const all = [];
-  for (let tick = Math.ceil(low / step) * step; tick <= high + step / 1e6; tick += step) all.push(Math.abs(tick) < step / 1e6 ? 0 : tick);
-  return all;
+  // By count: where values are so large that a step does not change them, it would never end.
+  for (let nth = 0; nth <= most + 1 && (first + nth) * step <= high + step / 1e6; nth += 1) all.push((first + nth) * step);
+  const compact = { notation: "compact", maximumSignificantDigits: 4 };
+  const plain = { maximumFractionDigits: Math.min(Math.max(0, -Math.floor(Math.log10(step))), 12) };
+  const style = Math.max(Math.abs(low), Math.abs(high)) >= 1e5 ? compact : plain;
+  return all.map((tick) => [tick, (tick || 0).toLocaleString("en", style)]);
 }
 
-/** Places on a drawing of this width and height, for values from low to high; with a margin for the labels. */
+/** Places on a drawing of this width and height, for values from low to high; with a margin for the labels of `marks`. */
 class Plane {
-  constructor(width, height, low, high, left = 52) {
-    Object.assign(this, { width, height, low, high, left, bottom: height - 22 });
+  constructor(width, height, low, high, marks = ticks(low, high)) {
+    const within = marks.filter(([value]) => value >= low && value <= high);
+    const longest = Math.max(3, ...within.map(([, label]) => label.length));
+    Object.assign(this, { width, height, low, high, marks: within, left: 10 + 7.2 * longest, bottom: height - 22 });
   }
   y(value) {
     const share = (value - this.low) / (this.high - this.low || 1);
     return this.bottom - Math.min(Math.max(share, -0.02), 1.02) * (this.bottom - 8);
   }
   grid() {
-    return this.lines(ticks(this.low, this.high).map((tick) => [tick, number(tick)]));
-  }
-  /** Lines with labels, where they are within the plane. */
-  lines(labelled) {
-    return labelled.filter(([place]) => place >= this.low && place <= this.high).map(([place, label]) => [
-      svg("line", { class: "grid", x1: this.left, x2: this.width, y1: this.y(place), y2: this.y(place) }),
-      svg("text", { x: this.left - 6, y: this.y(place) + 4, "text-anchor": "end" }, label),
+    return this.marks.map(([value, label]) => [
+      svg("line", { class: "grid", x1: this.left, x2: this.width, y1: this.y(value), y2: this.y(value) }),
+      svg("text", { x: this.left - 6, y: this.y(value) + 4, "text-anchor": "end" }, label),
     ]);
   }
   drawing(...children) {
@@ -75,8 +89,9 @@ const memory = [];
 let last = { status: null, recent: null };
 let field = 0;
 let cursor = null;
-/** What the fan shows, and how. */
-let drawn = { events: [], order: [], said: () => null };
+/** What the fan shows; it stands still while an event of it is chosen. */
+let seen = null;
+let drawn = { events: [], order: [], said: () => null, left: 0 };
 let isPaused = false;
 
 // ---- At a glance
@@ -109,6 +124,7 @@ function streamCard(status) {
     if (status.role === "standby") return ["good", "standing by: another process leads and has the numbers"];
     if (status.role !== "leading") return ["watch", status.role];
     if (scored == null) return [null, "asking …"];
+    if (scored === 0 && now.lag > 0 && status.uptime_seconds > 15) return ["bad", "stands still: records wait and none is scored"];
     if (lag > 0 && now.lag > 10 * (scored || 1)) return ["bad", "falling behind: more comes in than is scored"];
     if (now.lag > 10 * (scored || 1)) return ["watch", `catching up${wait ? `, done in ${age(wait)}` : ""}`];
     return ["good", scored > 0 ? "keeping up" : "nothing to do: no event comes in"];
@@ -129,8 +145,9 @@ function modelCard(status, recent) {
   const [kind, sentence] = (() => {
     if (!recent) return [null, "not scoring here"];
     if (status.miscalibrated.length) return ["bad", `not what it says: ${status.miscalibrated.join(", ")}`];
-    if (status.updates === 0) return ["watch", "warming up: only a baseline scores"];
+    if (status.updates === 0) return ["watch", "warming up: it has not learned yet"];
     if (gain != null && gain < -0.05) return ["bad", "worse than a baseline that knows no features"];
+    if (gain != null && gain <= 0) return ["watch", "no better than a baseline that knows no features"];
     if (!seen.targets) return ["watch", "no target has come yet"];
     return ["good", gain == null ? "no figure is known to be wrong" : `better than without features by ${number(gain, 2)} nats`];
   })();
@@ -156,9 +173,10 @@ function worldCard(status, recent) {
   const found = changes.filter(([, change]) => change.detections > 0);
   const index = recent?.tail_index[1];
   const newest = found.map(([, change]) => change.last).filter(Boolean).sort().at(-1);
-  const event = recent?.judged.at(-1)?.time;
+  const event = recent?.stream_time;
   const isNew = newest && event && Date.parse(event) - Date.parse(newest) < 24 * 3600e3;
   const [kind, sentence] = !recent ? [null, "not scoring here"]
+    : !recent.calibration.targets || status.updates === 0 ? [null, "too early to tell"]
     : isNew ? ["watch", "has changed within the last day of the stream"]
     : index >= 1 ? ["watch", "the tail is so heavy that it has no mean"]
     : ["good", "as it was"];
@@ -167,7 +185,7 @@ function worldCard(status, recent) {
     ["last change", moment(newest)],
     ["upper tail index", tail(index)],
     ["lower tail index", tail(recent?.tail_index[0])],
-    ["event time", moment(recent?.scored.at(-1)?.time ?? event)],
+    ["event time", moment(event)],
   ]);
 }
 
@@ -179,29 +197,31 @@ function squeeze(values) {
   const typical = sorted[Math.floor(sorted.length / 2)] || 1;
   const isWide = sorted.at(-1) > 100 * typical;
   if (!isWide) return { to: (v) => v };
-  // Ticks at powers of ten, from about what is typical on.
+  const to = (v) => Math.asinh(v / typical);
+  // Marks at powers of ten, from about what is typical on.
   const powers = [0, 1, 2, 3, 4, 5, 6].map((n) => 10 ** (Math.round(Math.log10(typical)) + n));
-  return { to: (v) => Math.asinh(v / typical), places: [0, ...powers, ...powers.map((power) => -power)] };
+  const marks = [0, ...powers, ...powers.map((power) => -power)].map((v) => [to(v), v.toLocaleString("en", { notation: "compact" })]);
+  return { to, marks };
 }
 
 function fan(recent) {
   // On a phone fewer, that each of them can be seen.
   const most = Math.floor(widthOf("fan") / 9);
   const known = recent.judged.slice(-Math.ceil(0.8 * most));
-  const judged = new Set(recent.judged.map((event) => `${event.partition}:${event.offset}`));
-  const unknown = recent.scored.filter((event) => !judged.has(`${event.partition}:${event.offset}`)).slice(-Math.max(1, most - known.length));
+  const unknown = recent.scored.slice(-Math.max(1, most - known.length));
   const events = [...known, ...unknown];
   const order = recent.levels.map((level, nth) => ({ level, nth })).sort((a, b) => a.level - b.level);
   const said = (event, { nth }) => event.quantiles[field]?.[nth];
   if (!events.length || !order.length) {
     show("fan");
     say("fan-text", order.length ? "No event has been scored yet." : "There are no quantiles to show: score.quantiles is empty.");
-    return { events, order, said };
+    show("fan-key");
+    return { events, order, said, left: 0 };
   }
   const values = events.flatMap((event) => [event.target[field], ...order.map((level) => said(event, level))]);
-  const { to, places } = squeeze(values);
+  const { to, marks } = squeeze(values);
   const reach = values.filter((value) => value != null).map(to);
-  const plane = new Plane(widthOf("fan"), 300, Math.min(...reach), Math.max(...reach));
+  const plane = new Plane(widthOf("fan"), 300, Math.min(...reach), Math.max(...reach), marks);
   const step = (plane.width - plane.left) / events.length;
   const x = (nth) => plane.left + (nth + 0.5) * step;
   const y = (value) => plane.y(to(value));
@@ -225,7 +245,7 @@ function fan(recent) {
   });
   const now = plane.left + known.length * step;
   show("fan", plane.drawing(
-    places ? plane.lines(places.map((place) => [to(place), number(place)])) : plane.grid(),
+    plane.grid(),
     bands,
     medians,
     came,
@@ -242,27 +262,35 @@ function fan(recent) {
     html("span", {}, sign(svg("path", { class: "beyond", d: "M11 2l5 9h-10z" })), `above the ${percent(highest.level)} quantile`));
   const beyond = known.filter((event) => said(event, highest) != null && event.target[field] > said(event, highest)).length;
   say("fan-text", `${plural(known.length, "event")} whose ${recent.targets[field]} is known, the latest on the right${unknown.length ? `, and the last ${number(unknown.length)} whose is not` : ""}. `
-    + `${number(beyond)} of ${number(known.length)} came above the ${percent(highest.level)} quantile. Arrow keys go from event to event.`);
-  return { events, order, said };
+    + `${number(beyond)} of ${number(known.length)} came above the ${percent(highest.level)} quantile. Arrow keys go from event to event, and hold the picture; Escape lets it go on.`);
+  return { events, order, said, left: plane.left };
 }
 
 function readout({ events, order, said }) {
   const event = cursor == null ? null : events[cursor];
-  if (!event) return say("readout", "");
-  const figures = order.map((level) => `${percent(level.level)}: ${number(said(event, level))}`).join(", ");
-  const target = event.target[field];
-  say("readout", `${event.partition}:${event.offset}, ${moment(event.time)}. Quantiles ${figures}. ${target == null ? "Its target is not known." : `What came: ${number(target)}.`}`);
+  const text = (() => {
+    if (!event) return "";
+    const figures = order.map((level) => `${percent(level.level)}: ${figure(said(event, level))}`).join(", ");
+    const target = event.target[field];
+    return `${place(event)}, ${moment(event.time)}. Quantiles ${figures}. ${target == null ? "Its target is not known." : `What came: ${figure(target)}.`}`;
+  })();
+  say("readout", text);
+  // To a screen reader the chart is a slider along its events.
+  for (const [name, value] of [["valuemin", 0], ["valuemax", Math.max(0, events.length - 1)], ["valuenow", cursor ?? Math.max(0, events.length - 1)], ["valuetext", text || "no event chosen"]]) {
+    at("fan").setAttribute(`aria-${name}`, value);
+  }
 }
 
 function eventTable({ events, order, said }) {
   if (!at("events").closest("details").open) return;
+  if (at("events").parentElement.contains(document.activeElement) && at("events").childElementCount) return; // somebody reads it
   const head = ["partition:offset", "event time", ...order.map((level) => percent(level.level)), "what came"];
   show("events",
     html("caption", { class: "text" }, "Quantiles and targets, the latest first"),
     html("thead", {}, html("tr", {}, head.map((name) => html("th", { scope: "col" }, name)))),
     html("tbody", {}, [...events].reverse().map((event) => html("tr", {},
-      html("td", {}, `${event.partition}:${event.offset}`), html("td", {}, moment(event.time)),
-      order.map((level) => html("td", {}, number(said(event, level)))), html("td", {}, number(event.target[field]))))));
+      html("td", {}, place(event)), html("td", {}, moment(event.time)),
+      order.map((level) => html("td", {}, figure(said(event, level)))), html("td", {}, figure(event.target[field]))))));
 }
 
 // ---- Calibration
@@ -292,10 +320,10 @@ function coverage({ quantiles, exceed, targets }) {
     return html("tr", {}, html("th", { scope: "row" }, name), html("td", {}, percent(expected)), html("td", {}, percent(observed)),
       html("td", { class: isWrong ? "bad" : "" }, evidence === null ? "∞" : number(evidence), isWrong ? " ✗" : ""));
   };
-  show("coverage",
-    html("thead", {}, html("tr", {}, ["", "said", "came", "evidence"].map((name) => html("th", { scope: "col" }, name)))),
+  showNew("coverage", [quantiles, exceed], () => [
+    html("thead", {}, html("tr", {}, ["figure", "said", "came", "evidence"].map((name) => html("th", { scope: "col" }, name)))),
     html("tbody", {}, quantiles.map(({ label, level, share, e_value }) => row(`below q${label}`, level, share, e_value)),
-      exceed.map(({ label, expected, observed, e_value }) => row(`above ${label}`, expected, observed, e_value))));
+      exceed.map(({ label, expected, observed, e_value }) => row(`above ${label}`, expected, observed, e_value)))]);
   say("coverage-text", targets ? `Over the last ${plural(targets, "target")}. Evidence is that against a figure since the model began: ${number(ALARM)} says that it is wrong.` : "No target has come yet.");
 }
 
@@ -304,26 +332,28 @@ function coverage({ quantiles, exceed, targets }) {
 function rate() {
   const steps = memory.slice(1).map((now, nth) => {
     const before = memory[nth];
-    return { scored: Math.max(0, now.scores - before.scores) / ((now.at_ms - before.at_ms) / 1000), lag: now.lag };
+    return { scored: Math.max(0, now.scores - before.scores) / ((now.at_ms - before.at_ms) / 1000), lag: now.lag, at_ms: now.at_ms };
   });
   if (steps.length < 2) return picture("rate", "Asking …");
   const most = Math.max(1, ...steps.map((step) => step.scored));
   const mostLag = Math.max(1, ...steps.map((step) => step.lag));
   const plane = new Plane(widthOf("rate"), 190, 0, most * 1.05);
-  const x = (nth) => plane.left + (plane.width - plane.left) * nth / (steps.length - 1);
+  const [begin, end] = [steps[0].at_ms, steps.at(-1).at_ms];
+  const x = (nth) => plane.left + (plane.width - plane.left) * (steps[nth].at_ms - begin) / (end - begin);
   const text = `Solid: events scored a second, now ${number(steps.at(-1).scored)}, at most ${number(most)}. Dashed: lag, now ${plural(steps.at(-1).lag, "record")}, at most ${number(mostLag)} since this page was opened.`;
   picture("rate", text, plane.drawing(
     plane.grid(),
     svg("polyline", { class: "speed", points: steps.map((step, nth) => [x(nth), plane.y(step.scored)]).join(" ") }),
     svg("polyline", { class: "lag", points: steps.map((step, nth) => [x(nth), plane.y(step.lag / mostLag * most)]).join(" ") }),
-    svg("text", { x: plane.left, y: plane.height - 6 }, `${age((memory.at(-1).at_ms - memory[0].at_ms) / 1000)} ago`),
+    svg("text", { x: plane.left, y: plane.height - 6 }, `${age((end - begin) / 1000)} ago`),
     svg("text", { x: plane.width, y: plane.height - 6, "text-anchor": "end" }, "now"),
   ));
 }
 
 function rejects(list, count) {
-  say("rejects-text", count ? `${plural(count, "record")} since the process began; the last ones:` : "None since the process began.");
-  show("rejects", ...[...list].reverse().map((reject) => html("li", {}, html("b", {}, reject.reason.replaceAll("_", " ")), `, ${reject.partition}:${reject.offset}`, html("small", {}, `${moment(reject.time)}: ${reject.detail}`))));
+  say("rejects-text", count ? `${plural(count, "record")} since the process began${list.length ? "; the last ones:" : "."}` : "None since the process began.");
+  showNew("rejects", list, () => [...list].reverse().map((reject) => html("li", {},
+    html("b", {}, reject.reason.replaceAll("_", " ")), `, ${place(reject)}`, html("small", {}, `${moment(reject.time)}: ${reject.detail}`))));
 }
 
 // ---- All of it
@@ -342,14 +372,19 @@ function draw() {
   rejects(recent?.rejects ?? [], status.rejected);
   const targets = recent?.targets ?? [];
   at("fields").hidden = targets.length < 2;
-  if (at("field").length !== targets.length) at("field").replaceChildren(...targets.map((target, nth) => html("option", { value: nth }, target)));
-  const seen = recent ?? { judged: [], scored: [], levels: [0.5], targets: [] };
-  drawn = fan(seen);
-  readout(drawn);
+  field = Math.min(field, Math.max(0, targets.length - 1));
+  showNew("field", targets, () => targets.map((target, nth) => html("option", { value: nth }, target)));
+  if (cursor == null || !recent) seen = recent;
+  drawFan();
   eventTable(drawn);
   const calibration = recent?.calibration ?? { pit: [0], targets: 0, quantiles: [], exceed: [] };
   pit(calibration);
   coverage(calibration);
+}
+
+function drawFan() {
+  drawn = fan(seen ?? { judged: [], scored: [], levels: [0.5], targets: [] });
+  readout(drawn);
 }
 
 /** Sets what is wrong now, as an alert; nothing where nothing is. */
@@ -361,25 +396,27 @@ function warn(text) {
 async function ask(path) {
   const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(5 * EVERY_MS) });
   if (!answer.ok) throw new Error(`${path} answers ${answer.status}`);
-  return answer.json();
+  return { said: await answer.json(), at: Date.parse(answer.headers.get("date")) };
 }
 
 let answered = null;
 async function look() {
+  let answers;
   try {
-    const [status, recent] = await Promise.all([ask("status"), ask("recent")]);
-    answered = new Date();
-    last = { status, recent };
-    const lag = Object.values(status.lag_records).reduce((sum, records) => sum + records, 0);
-    memory.push({ at_ms: performance.now(), scores: status.scores, lag });
-    if (memory.length > MEMORY) memory.shift();
-    const error = status.last_error;
-    const isFresh = error && Date.now() - Date.parse(error.time) < 60e3;
-    warn(isFresh ? `${moment(error.time)}: ${error.message}` : null);
-    draw();
+    answers = await Promise.all([ask("status"), ask("recent")]);
   } catch (error) {
-    warn(`No answer${answered ? ` since ${answered.toLocaleTimeString()}` : ""}: the process may be gone, or the way to it (${error.message}).`);
+    return warn(`No answer${answered ? ` since ${answered.toLocaleTimeString()}` : ""}: the process may be gone, or the way to it (${error.message}).`);
   }
+  const [{ said: status, at: server_ms }, { said: recent }] = answers;
+  answered = new Date();
+  last = { status, recent };
+  const lag = Object.values(status.lag_records).reduce((sum, records) => sum + records, 0);
+  memory.push({ at_ms: performance.now(), scores: status.scores, lag });
+  if (memory.length > MEMORY) memory.shift();
+  const error = status.last_error;
+  const isFresh = error && server_ms - Date.parse(error.time) < 60e3;
+  warn(isFresh ? `${moment(error.time)}: ${error.message}` : null);
+  draw();
 }
 
 async function keepLooking() {
@@ -390,7 +427,6 @@ async function keepLooking() {
 
 at("pause").addEventListener("click", () => {
   isPaused = !isPaused;
-  at("pause").setAttribute("aria-pressed", isPaused);
   say("pause", isPaused ? "Go on" : "Pause");
 });
 at("field").addEventListener("change", () => {
@@ -400,20 +436,27 @@ at("field").addEventListener("change", () => {
 at("fan").addEventListener("keydown", (press) => {
   const count = drawn.events.length;
   const to = { ArrowLeft: (cursor ?? count) - 1, ArrowRight: (cursor ?? -1) + 1, Home: 0, End: count - 1 }[press.key];
-  if (press.key === "Escape") cursor = null;
+  if (press.key === "Escape" && cursor != null) cursor = null;
   else if (to == null || !count) return;
   else cursor = Math.min(Math.max(to, 0), count - 1);
   press.preventDefault();
-  draw();
+  drawFan();
 });
 at("fan").addEventListener("pointermove", (point) => {
   const count = drawn.events.length;
   const box = at("fan").getBoundingClientRect();
-  const share = (point.clientX - box.left - 52) / (box.width - 52);
+  const share = (point.clientX - box.left - drawn.left) / (box.width - drawn.left);
   cursor = share < 0 || !count ? null : Math.min(Math.floor(share * count), count - 1);
-  draw();
+  drawFan();
 });
-at("fan").addEventListener("pointerleave", () => { cursor = null; draw(); });
+/** Nobody is at the chart any more: it goes on. */
+function leave() {
+  if (document.activeElement === at("fan")) return;
+  cursor = null;
+  draw();
+}
+at("fan").addEventListener("pointerleave", leave);
+at("fan").addEventListener("blur", () => setTimeout(leave));
 at("events").closest("details").addEventListener("toggle", draw);
 addEventListener("resize", draw);
 keepLooking();
