@@ -29,6 +29,8 @@ use crate::{
 
 /// How many records are decoded for show.
 const SAMPLE: usize = 10;
+/// How often state and offsets that don't fit each other are looked at again.
+const LOOKS_AGAIN: usize = 20;
 /// How long it may take until all brokers know of a topic that was made.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -155,12 +157,23 @@ fn check_group(config: &Config, partitions: &[i32]) -> anyhow::Result<Membership
 /// How the next term would begin, which is found out as a leader does, and without its doing anything.
 fn check_state(config: &Config, membership: &Membership, partitions: &[i32]) -> anyhow::Result<()> {
     let mut log = state::open(config)?;
-    let topic = log.read_to_end(&mut || true).map_err(|error| state::unreadable(config, &error))?;
-    let topic = topic.context("reading the state was interrupted")?;
-    let input = offsets::input_facts(config, membership, partitions, &mut || true);
-    let input = input.map_err(|error| ReadError::start(config, error))?;
-    let input = input.context("reading the offsets was interrupted")?;
-    match run::decide(config, topic, &input) {
+    let mut look = || -> anyhow::Result<_> {
+        let topic = log.read_to_end(&mut || true).map_err(|error| state::unreadable(config, &error))?;
+        let topic = topic.context("reading the state was interrupted")?;
+        let input = offsets::input_facts(config, membership, partitions, &mut || true);
+        let input = input.map_err(|error| ReadError::start(config, error))?;
+        Ok(run::decide(config, topic, &input.context("reading the offsets was interrupted")?))
+    };
+    let mut decision = look()?;
+    for _ in 0..LOOKS_AGAIN {
+        // A leader that is at work may have committed between the two looks; offsets that were moved by hand stay where they are.
+        let is_moved = |mismatch: &Mismatch| matches!(mismatch, Mismatch::Offset { .. });
+        if !decision.as_ref().is_err_and(|mismatches| mismatches.iter().any(is_moved)) {
+            break;
+        }
+        decision = look()?;
+    }
+    match decision {
         Ok(beginning) => show_state(&beginning),
         Err(mismatches) => {
             let mut lines = Vec::new();

@@ -137,6 +137,12 @@ impl Fault {
             | Self::Unusable { topic, .. } => Some(topic),
         }
     }
+
+    /// Whether no broker answers, which may pass by itself.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable { cause: Cause::Silence, .. })
+    }
 }
 
 /// Why no broker can be asked.

@@ -159,7 +159,9 @@ fn stand_by_and_lead(
     health: &Health,
     shutdown: &Shutdown,
 ) -> Result<(), RunError> {
-    preflight::inspect(config).map_err(RunError::Preflight)?;
+    if !wait_for_brokers(config, health, shutdown)? {
+        return Ok(());
+    }
     if let Some(path) = config.state.dir.as_deref() {
         let directory = Directory::new(path, &config.kafka.group);
         directory.probe().map_err(RunError::Directory)?;
@@ -169,6 +171,25 @@ fn stand_by_and_lead(
     let state_log = StateLog::new(config).map_err(RunError::Join)?;
     let process = Process { config, membership: &membership, metrics, health, shutdown };
     process.run(state_log)
+}
+
+/// Looks at brokers, topics and rights. Where no broker answers it goes on asking: they may start at the same time, or be away for a
+/// while, and to end would leave it to a supervisor's growing pauses when this process is back. `false`: it is to end.
+fn wait_for_brokers(config: &Config, health: &Health, shutdown: &Shutdown) -> Result<bool, RunError> {
+    while !shutdown.has_begun() {
+        health.beat();
+        match preflight::inspect(config) {
+            Ok(_) => return Ok(true),
+            Err(faults) if faults.iter().all(Fault::is_silence) => {
+                let error = RunError::Preflight(faults);
+                tracing::warn!(%error, "waiting for brokers");
+                health.record_error(error);
+                thread::sleep(RETRY);
+            }
+            Err(faults) => return Err(RunError::Preflight(faults)),
+        }
+    }
+    Ok(false)
 }
 
 /// What lasts for longer than a term of leadership.

@@ -7,12 +7,30 @@ use tailwater::flights;
 
 use crate::{
     cluster::{Cluster, Record, unique},
+    feed::{Feed, feed_while},
     process::{Finished, Setup, example},
     scores::{places, rows},
 };
 
 fn flight(index: usize) -> Vec<u8> {
     flights::json_records().unwrap().nth(index).unwrap().unwrap()
+}
+
+#[test]
+fn check_agrees_with_a_leader_that_is_at_work() {
+    let cluster = Cluster::connect();
+    let setup = Setup::new(&cluster, 1);
+    // Ten times as often as usual a commit may come between a look at the state and one at the offsets.
+    let sets = ["delivery.commit=20ms"];
+    feed_while(&setup, Feed::Json, || {
+        let process = setup.start(&sets);
+        process.wait_until_leading();
+        for _ in 0..10 {
+            let finished = setup.finish(&["check"], &sets);
+            assert_eq!(finished.code, Some(0), "{finished:?}");
+        }
+        process.stop();
+    });
 }
 
 #[test]

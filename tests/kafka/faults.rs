@@ -29,17 +29,27 @@ pub fn told(finished: &Finished, code: i32) -> Vec<&str> {
 fn an_unreachable_broker_is_told_with_what_to_look_at() {
     let cluster = Cluster::connect();
     let setup = setup(&cluster);
-    for subcommand in ["run", "check"] {
-        // Nothing listens on the port for TCP multiplexers.
-        let finished = setup.finish(&[subcommand], &["kafka.brokers=127.0.0.1:1"]);
-        let lines = told(&finished, 1);
-        assert_eq!(lines.len(), 1, "{finished:?}");
-        assert!(lines[0].starts_with("tailwater: no broker answers at 127.0.0.1:1 ("), "{finished:?}");
-        assert!(
-            lines[0].contains("Connection refused") && lines[0].contains("check kafka.brokers"),
-            "{finished:?}"
-        );
-    }
+    // Nothing listens on the port for TCP multiplexers.
+    let nowhere = ["kafka.brokers=127.0.0.1:1"];
+    let finished = setup.finish(&["check"], &nowhere);
+    let lines = told(&finished, 1);
+    assert_eq!(lines.len(), 1, "{finished:?}");
+    assert_tells_where(lines[0].strip_prefix("tailwater: ").unwrap());
+
+    // It may be up later: `run` says it and waits, alive and not ready, until it is told to end.
+    let process = setup.start(&nowhere);
+    process.wait_until("told", |process| !process.status()["last_error"].is_null());
+    assert_tells_where(process.status()["last_error"]["message"].as_str().unwrap());
+    assert_eq!(
+        (process.role().as_str(), process.get("/livez").0, process.get("/readyz").0),
+        ("starting", 200, 503)
+    );
+    process.stop();
+}
+
+fn assert_tells_where(error: &str) {
+    assert!(error.starts_with("no broker answers at 127.0.0.1:1 ("), "{error}");
+    assert!(error.contains("Connection refused") && error.contains("check kafka.brokers"), "{error}");
 }
 
 #[test]

@@ -75,6 +75,20 @@ fn outages(session: &str) {
     assert!(num_told <= 8 * num_outages as usize, "{num_told} warnings: {stderr}");
 }
 
+#[test]
+fn a_start_while_the_broker_is_away_waits_for_it() {
+    let mut broker = broker();
+    let cluster = Cluster::at(broker.brokers());
+    let setup = Setup::new(&cluster, 1);
+    broker.kill();
+    let process = setup.start(&SETS);
+    process.wait_until("told", |process| !process.status()["last_error"].is_null());
+    assert_eq!(process.role(), "starting");
+    broker.start_again();
+    process.wait_until_leading();
+    process.stop();
+}
+
 /// Promise 4, where the lease is lost each time.
 #[test]
 fn a_broker_that_is_killed_again_and_again_costs_a_wait_and_nothing_else() {
