@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::{replay::shell_quoted as shell, state};
 use crate::{
-    config::{Config, FieldPath, InputFormat, Start, quoted},
+    config::{Config, FieldPath, InputFormat, Property, Start, properties, quoted},
     init::{self, Origin, Sample, Wishes},
     kafka::{preflight, reader::ReadError, topics::Role},
     replay::source::{
@@ -170,7 +170,7 @@ fn of_topic(
     let origin = Origin::Topic {
         brokers: quoted(brokers),
         name: topic.to_owned(),
-        properties: sets.iter().filter_map(|set| property(set)).collect(),
+        properties: properties(sets).into_iter().map(written).collect(),
     };
     Ok((sample, origin))
 }
@@ -180,11 +180,7 @@ fn read(config: &Config) -> rdkafka::error::KafkaResult<Vec<Piece>> {
     /// Enough for a sample.
     const MAX_BYTES: usize = 64 << 20;
     let ranges = RangeReader::ranges(config, Start::Earliest, Start::Latest)?;
-    let each = MAX_MESSAGES / i64::try_from(ranges.len()).unwrap_or(i64::MAX).max(1);
-    let last =
-        |(partition, (from, until)): (i32, (i64, i64))| (partition, (from.max(until - each.max(1)), until));
-    let ranges: Ranges = ranges.into_iter().map(last).collect();
-    let mut reader = RangeReader::open(config, &ranges)?;
+    let mut reader = RangeReader::open(config, &ends(ranges, MAX_MESSAGES))?;
     let begun = Instant::now();
     let mut pieces = Vec::new();
     let mut num_bytes = 0;
@@ -199,15 +195,81 @@ fn read(config: &Config) -> rdkafka::error::KafkaResult<Vec<Piece>> {
     Ok(pieces)
 }
 
+/// The ends of the partitions, of so many messages together: what a short partition leaves, the longer ones get.
+fn ends(ranges: Ranges, max_messages: i64) -> Ranges {
+    let mut ranges: Vec<_> = ranges.into_iter().filter(|(_, (from, until))| from < until).collect();
+    ranges.sort_by_key(|(_, (from, until))| until - from);
+    let mut left = max_messages;
+    let mut num_left = ranges.len() as i64;
+    let end = |(partition, (from, until)): (i32, (i64, i64))| {
+        let len = (until - from).min((left / num_left).max(1));
+        left -= len;
+        num_left -= 1;
+        (partition, (until - len, until))
+    };
+    ranges.into_iter().map(end).collect()
+}
+
 /// A property as it is written down: not where its value may be a secret in plain text.
-fn property(set: &str) -> Option<(String, Option<String>)> {
+fn written(property: Property) -> (String, Option<String>) {
     const PLAIN: [&str; 5] =
         ["security.protocol", "sasl.mechanism", "sasl.mechanisms", "ssl.ca.location", "client.id"];
-    let (key, value) = set.split_once('=')?;
-    let name = key.strip_prefix("kafka.properties.")?.replace(['"', '\''], "");
-    let value = value.trim();
-    let is_reference = value.starts_with("${") || value.starts_with("\"${") || value.starts_with("{ file");
-    let written = (PLAIN.contains(&name.as_str()) || is_reference)
-        .then(|| if value.starts_with(['"', '{']) { value.to_owned() } else { quoted(value) });
-    Some((name, written))
+    let Property { name, value, is_reference } = property;
+    let is_safe = is_reference || PLAIN.contains(&name.as_str());
+    (name, is_safe.then_some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written of one `--set` of a property.
+    fn of(set: &str) -> (String, Option<String>) {
+        let mut all = properties(&[format!("kafka.properties.{set}")]);
+        assert_eq!(all.len(), 1, "{set}");
+        written(all.remove(0))
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_written_down() {
+        for set in [
+            "\"sasl.password\"=hunter2",
+            "sasl.password='hunter2'",
+            "sasl.password=\"x",
+            "sasl.password=${USER}:hunter2",
+            "sasl.password=${X}rest",
+            "sasl.password=\"${X}rest\"",
+            "sasl.password=$${X}",
+            "sasl.password=${a b}",
+            "sasl.password=${X}${Y}",
+            "sasl.password={ file",
+            "sasl.password=12345",
+        ] {
+            assert_eq!(of(set), ("sasl.password".to_owned(), None), "{set}");
+        }
+    }
+
+    #[test]
+    fn references_and_plain_properties_are_written_as_toml() {
+        for (set, name, value) in [
+            ("sasl.password=${X}", "sasl.password", "\"${X}\""),
+            ("sasl.password='${X}'", "sasl.password", "\"${X}\""),
+            ("sasl.password = { file = '/run/x' }", "sasl.password", "{ file = \"/run/x\" }"),
+            ("\"security.protocol\" =ssl", "security.protocol", "\"ssl\""),
+            ("'client.id'='a\\b'", "client.id", "\"a\\\\b\""),
+            ("client.id=\"x", "client.id", "\"\\\"x\""),
+            ("client.id=007", "client.id", "\"007\""),
+        ] {
+            assert_eq!(of(set), (name.to_owned(), Some(value.to_owned())), "{set}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_long_partitions_get_what_short_and_empty_ones_leave() {
+        let ranges = Ranges::from([(0, (5, 5)), (1, (0, 10)), (2, (100, 1_000)), (3, (0, 2_000))]);
+        let expected = Ranges::from([(1, (0, 10)), (2, (955, 1_000)), (3, (1_955, 2_000))]);
+        assert_eq!(ends(ranges.clone(), 100), expected);
+        assert_eq!(ends(ranges, 10_000), Ranges::from([(1, (0, 10)), (2, (100, 1_000)), (3, (0, 2_000))]));
+        assert_eq!(ends(Ranges::from([(0, (5, 5))]), 100), Ranges::new());
+    }
 }

@@ -32,7 +32,7 @@ pub use types::{
     Threshold, ThresholdValue, TimeField, TimeUnit, Transform,
 };
 
-pub(crate) use tree::{is_unseen, quoted, quoted_key};
+pub(crate) use tree::{Property, is_unseen, properties, quoted, quoted_key};
 
 use error::Errors;
 use secret::Variables;

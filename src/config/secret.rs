@@ -7,6 +7,15 @@ use std::{collections::BTreeMap, fs};
 /// Environment variables by name.
 pub(super) type Variables = BTreeMap<String, String>;
 
+/// Whether a text is a reference to a variable and holds nothing else.
+pub(super) fn is_reference(text: &str) -> bool {
+    text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).is_some_and(is_name)
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// Puts the values of the variables that a text names in their places; `$${` stands for a plain `${`.
 pub(super) fn expand(text: &str, variables: &Variables) -> Result<String, String> {
     let mut expanded = String::with_capacity(text.len());
@@ -21,8 +30,7 @@ pub(super) fn expand(text: &str, variables: &Variables) -> Result<String, String
         expanded.push_str(&rest[..at]);
         let (name, after) =
             rest[at + 2..].split_once('}').ok_or("`${` without its `}`; write `$${` for a plain `${`")?;
-        let legal = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if !legal {
+        if !is_name(name) {
             return Err("`${…}` must hold the name of an environment variable; write `$${` for a plain `${`"
                 .to_owned());
         }

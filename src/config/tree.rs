@@ -10,7 +10,7 @@ use toml::{
 
 use super::{
     error::{Errors, Origin},
-    secret::Variables,
+    secret::{self, Variables},
 };
 
 /// What the names of environment variables that set keys start with.
@@ -266,6 +266,33 @@ pub(super) fn read(text: &str, sets: &[String], variables: &Variables, errors: &
     }
     flatten_properties(&mut tree);
     Some(tree)
+}
+
+/// A property of the Kafka client that `--set` said.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Property {
+    pub name: String,
+    /// In TOML, on one line.
+    pub value: String,
+    /// Says where the value is found, and nothing of the value: `${NAME}` or `{ file = "…" }`.
+    pub is_reference: bool,
+}
+
+/// The properties of the Kafka client that these arguments of `--set` say, as a config has them.
+pub(crate) fn properties(sets: &[String]) -> Vec<Property> {
+    let tree = read("", sets, &Variables::new(), &mut Errors::default()).unwrap_or_default();
+    let Some(Value::Table(properties)) = tree.at("kafka.properties").map(|node| &node.value) else {
+        return Vec::new();
+    };
+    let property = |(name, node): &(String, Node)| Property {
+        name: name.clone(),
+        value: node.text().map_or_else(|| node.value.to_string(), quoted),
+        is_reference: match &node.value {
+            Value::Table(table) => is_secret_file(table),
+            _ => node.text().is_some_and(secret::is_reference),
+        },
+    };
+    properties.0.iter().map(property).collect()
 }
 
 fn read_file(text: &str, errors: &mut Errors) -> Option<Table> {

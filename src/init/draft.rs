@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{
     Error, Origin, Wishes,
-    guess::{Guess, Nature, Role, nature, percent},
+    guess::{Guess, Nature, Role, nature, percent, time_span, times_us, unit_by_size},
     learn::{self, Key},
     load,
     names::Words,
@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     config::{Config, FieldPath, InputFormat, TimeUnit},
-    record::{Decoder, Record},
+    record::{Decoder, Known, Record},
     score::columns::{self, Columns, FIXED},
+    text::thousands,
 };
 
 /// A correlation with the target that only the target itself has.
@@ -36,8 +37,10 @@ const MIN_OF_TARGET: u64 = 10;
 pub struct Draft {
     /// Where the records came from.
     pub origin: Origin,
-    /// How many were looked at, and of how many.
+    /// How many were looked at, and of how many; messages, where the records come from a topic.
     pub counts: (u64, u64),
+    /// Rows that they hold: one each, unless they are Arrow streams.
+    pub rows: u64,
     /// Of a topic's messages.
     pub format: InputFormat,
     /// Every field, in the order of the records.
@@ -46,6 +49,8 @@ pub struct Draft {
     pub is_target_chosen: bool,
     /// Other fields that could be the target.
     pub other_targets: Vec<FieldPath>,
+    /// `target.wait` in days, where the target has a time.
+    pub wait_days: Option<Reasoned<u64>>,
     /// `target.step`.
     pub step: Reasoned<Option<f64>>,
     /// `target.support = "positive"`.
@@ -71,6 +76,8 @@ pub struct Checked {
     pub scored: u64,
     /// Rows with a target among them.
     pub labelled: u64,
+    /// Among these, those whose target is known later than `target.wait` allows.
+    pub expired: u64,
     /// Why the others are rejected: how many, and the detail of the first.
     pub rejected: BTreeMap<&'static str, (u64, String)>,
 }
@@ -107,6 +114,7 @@ impl Draft {
             Question { target, time, later: later.collect(), numbers: numbers.map(|(nth, _)| nth).collect() };
         let relations = relations::ask(sample, &profiles, &question)?;
         let target_time = target_time(&question, &relations);
+        let wait_days = target_time.map(|nth| wait_days(&relations.times[&nth].lags_us));
         let guesses = guesses(&profiles, natures, &question, &relations, target_time);
         let rows = profiles[target].rows;
         if time.is_some() {
@@ -147,10 +155,12 @@ impl Draft {
         let mut draft = Self {
             origin,
             counts: (sample.len() as u64, sample.num_records()),
+            rows,
             format: sample.format(),
             guesses,
             is_target_chosen: wishes.target.is_some(),
             other_targets,
+            wait_days,
             step,
             positive,
             thresholds,
@@ -189,6 +199,17 @@ impl Draft {
         carried
     }
 
+    /// How much was looked at, and of how much.
+    pub(super) fn looked_at(&self) -> String {
+        let (looked_at, all) = self.counts;
+        let of_all = if looked_at < all { format!(" of {}", thousands(all)) } else { String::new() };
+        let what = match self.format {
+            InputFormat::Json => "records".to_owned(),
+            InputFormat::Arrow => format!("messages with {} rows", thousands(self.rows)),
+        };
+        format!("{}{of_all} {what}", thousands(looked_at))
+    }
+
     /// The field with this role.
     pub(super) fn field(&self, is: impl Fn(Role) -> bool) -> Option<&Guess> {
         self.guesses.iter().find(|guess| is(guess.role))
@@ -219,8 +240,12 @@ fn profiles(sample: &Sample) -> Result<(Vec<Profile>, Vec<String>), Error> {
     }
     let mut notes = Vec::new();
     if let Some(reason) = reason {
+        let what = match sample.format() {
+            InputFormat::Json => "records",
+            InputFormat::Arrow => "messages",
+        };
         notes.push(format!(
-            "{} of the records can't be read and would be rejected: {reason}.",
+            "{} of the {what} can't be read and would be rejected: {reason}.",
             percent(num_unread, num_records)
         ));
     }
@@ -257,7 +282,14 @@ fn event_time(
         return match &natures[nth] {
             (Nature::Time(unit, _), ..) => Ok(Some((nth, *unit))),
             // What its name doesn't say, the user has.
-            _ if profiles[nth].is_number() => Ok(Some((nth, TimeUnit::Auto))),
+            _ if profiles[nth].is_number() => {
+                let Profile { min, max, .. } = profiles[nth];
+                let why =
+                    || format!("{} to {} is not within 1985 to 2100 in any unit", number(min), number(max));
+                let unit = unit_by_size(&profiles[nth]);
+                let unit = unit.ok_or_else(|| Error::NotATime { name: path.to_string(), why: why() })?;
+                Ok(Some((nth, unit)))
+            }
             (_, why, _) => Err(Error::NotATime { name: path.to_string(), why: why.clone() }),
         };
     }
@@ -266,9 +298,8 @@ fn event_time(
         Nature::Time(unit, rank) if profiles[nth].nulls == 0 => Some((*rank, nth, *unit)),
         _ => None,
     });
-    let first = |nth: usize| profiles[nth].times_us.map_or(profiles[nth].min, |[first, _]| first as f64);
     // Of several, the earliest: what comes later is not known with the event.
-    let best = times.min_by(|a, b| a.0.cmp(&b.0).then_with(|| first(a.1).total_cmp(&first(b.1))));
+    let best = times.min_by_key(|(rank, nth, unit)| (*rank, times_us(&profiles[*nth], *unit)[0]));
     Ok(best.map(|(_, nth, unit)| (nth, unit)))
 }
 
@@ -295,7 +326,10 @@ fn target(
     };
     let is_likely = |nth: usize| {
         can_be(nth)
-            && matches!(natures[nth].0, Nature::Is(Role::Number(_) | Role::Left))
+            && matches!(
+                natures[nth],
+                (Nature::Is(Role::Number(_)), ..) | (Nature::Is(Role::Left), _, Some(Role::Number(_)))
+            )
             && profiles[nth].others == 0
     };
     let numbers = || (0..profiles.len()).filter(|nth| is_likely(*nth));
@@ -337,6 +371,27 @@ fn target_time(question: &Question, relations: &Relations) -> Option<usize> {
     question.later.iter().find(is_it).map(|(nth, _)| *nth)
 }
 
+/// Whole days above the time after which nearly all targets are known: one that is known later is never learned from.
+fn wait_days(lags_us: &[i64]) -> Reasoned<u64> {
+    const DAY_US: i64 = 86_400_000_000;
+    /// A duration is a hundred years at most.
+    const MAX_DAYS: u64 = 36_500;
+    let mut lags_us = lags_us.to_vec();
+    lags_us.sort_unstable();
+    let rank = (lags_us.len() * 999).div_ceil(1_000);
+    let lag_us = rank.checked_sub(1).map_or(0, |nth| lags_us[nth].max(0));
+    // What is known exactly then is in time.
+    let days = (lag_us as u64).div_ceil(DAY_US as u64).clamp(1, MAX_DAYS);
+    let mut why = "how long an event waits for its target".to_owned();
+    if days > 1 {
+        let lag_days = lag_us as f64 / DAY_US as f64;
+        why.push_str(&format!(
+            ": 99.9 % are known within {lag_days:.1} days, and what comes later is not learned from"
+        ));
+    }
+    Reasoned { value: days, why }
+}
+
 fn guesses(
     profiles: &[Profile],
     natures: Vec<(Nature, String, Option<Role>)>,
@@ -367,11 +422,14 @@ fn guesses(
             Nature::Time(unit, _) if question.time.is_some_and(|(time, _)| time == nth) => {
                 is(Role::EventTime(unit), why)
             }
-            _ if question.time.is_some_and(|(time, _)| time == nth) => {
-                is(Role::EventTime(TimeUnit::Auto), why)
+            // Its name is no time's, but it was chosen.
+            _ if let Some((time, unit)) = question.time
+                && time == nth =>
+            {
+                is(Role::EventTime(unit), time_span(&profiles[nth], unit))
             }
             Nature::Time(unit, _) if target_time == Some(nth) => {
-                let lag = relations.times.get(&nth).copied().unwrap_or_default();
+                let lag = &relations.times[&nth];
                 let why =
                     format!("{why}; not before the event time in {}", percent(lag.not_earlier, lag.both));
                 is(Role::TargetTime(unit), why)
@@ -406,8 +464,9 @@ fn of_order(relations: &Relations) -> Option<String> {
 }
 
 /// Decodes the sample by the config.
-fn check(config: &Config, sample: &Sample) -> Checked {
+pub(super) fn check(config: &Config, sample: &Sample) -> Checked {
     let mut decoder = Decoder::new(config);
+    let wait_us = i64::try_from(config.target.wait.as_micros()).unwrap_or(i64::MAX);
     let mut checked = Checked::default();
     let mut records = Vec::new();
     for piece in sample.pieces() {
@@ -422,6 +481,9 @@ fn check(config: &Config, sample: &Sample) -> Checked {
                 Record::Event(event) => {
                     checked.scored += 1;
                     checked.labelled += u64::from(event.target.is_some());
+                    let is_late = |known| matches!(known, Known::At(at_us) if at_us > event.time_us.saturating_add(wait_us));
+                    checked.expired +=
+                        u64::from(event.target.as_ref().is_some_and(|target| is_late(target.known)));
                 }
                 Record::Reject(reject) => {
                     let rejected = checked.rejected.entry(reject.reason.label());

@@ -215,7 +215,7 @@ fn number_nature(profile: &Profile) -> (Role, String, Option<Role>) {
             "dates written as numbers, such as {}: no time, unless written like 2013-01-01T00:00:00Z",
             min
         );
-        return (Role::Left, why, Some(Role::Number(None)));
+        return (Role::Carried, why, Some(Role::Number(None)));
     }
     let transform = transform(profile);
     let mut why = span;
@@ -290,30 +290,47 @@ fn more(profile: &Profile) -> &'static str {
 
 /// The unit of a time, and how surely its name is that of an event's.
 fn time(profile: &Profile) -> Option<(TimeUnit, u8)> {
-    /// 1985 to 2100, seconds since 1970.
-    const SPAN_S: [f64; 2] = [473_385_600.0, 4_102_444_800.0];
-    const UNITS: [(f64, TimeUnit); 4] =
-        [(1.0, TimeUnit::Auto), (1e3, TimeUnit::Millis), (1e6, TimeUnit::Micros), (1e9, TimeUnit::Nanos)];
     let rank = Words::of(&profile.path).time_rank();
     if profile.is_times() {
         return Some((TimeUnit::Auto, rank.unwrap_or(3)));
     }
-    let rank = rank.filter(|_| profile.is_number())?;
-    let within =
-        |(scale, _): &(f64, TimeUnit)| profile.min >= SPAN_S[0] * scale && profile.max <= SPAN_S[1] * scale;
-    UNITS.into_iter().find(within).map(|(_, unit)| (unit, rank))
+    let rank = rank?;
+    unit_by_size(profile).map(|unit| (unit, rank))
 }
 
-fn time_span(profile: &Profile, unit: TimeUnit) -> String {
-    let (what, scale_us) = match unit {
-        TimeUnit::Auto if profile.times > 0 => ("times", 1.0),
-        TimeUnit::Auto if profile.rfc3339 > 0 => ("RFC 3339", 1.0),
-        TimeUnit::Auto | TimeUnit::Seconds => ("seconds since 1970", 1e6),
-        TimeUnit::Millis => ("milliseconds since 1970", 1e3),
-        TimeUnit::Micros => ("microseconds since 1970", 1.0),
-        TimeUnit::Nanos => ("nanoseconds since 1970", 1e-3),
+/// The unit in which all numbers of a field are times of our days; `None` where there is none.
+pub(super) fn unit_by_size(profile: &Profile) -> Option<TimeUnit> {
+    /// 1985 to 2100, seconds since 1970.
+    const SPAN_S: [f64; 2] = [473_385_600.0, 4_102_444_800.0];
+    const UNITS: [(f64, TimeUnit); 4] =
+        [(1.0, TimeUnit::Auto), (1e3, TimeUnit::Millis), (1e6, TimeUnit::Micros), (1e9, TimeUnit::Nanos)];
+    let within =
+        |(scale, _): &(f64, TimeUnit)| profile.min >= SPAN_S[0] * scale && profile.max <= SPAN_S[1] * scale;
+    UNITS.into_iter().find(within).filter(|_| profile.is_number()).map(|(_, unit)| unit)
+}
+
+/// The earliest and the latest of a field's times in this unit, µs since 1970.
+pub(super) fn times_us(profile: &Profile, unit: TimeUnit) -> [i64; 2] {
+    let scale_us = match unit {
+        TimeUnit::Auto | TimeUnit::Seconds => 1e6,
+        TimeUnit::Millis => 1e3,
+        TimeUnit::Micros => 1.0,
+        TimeUnit::Nanos => 1e-3,
     };
-    let [first, last] = profile.times_us.unwrap_or([profile.min, profile.max].map(|t| (t * scale_us) as i64));
+    profile.times_us.unwrap_or([profile.min, profile.max].map(|time| (time * scale_us) as i64))
+}
+
+/// A time's unit, its first and its last day.
+pub(super) fn time_span(profile: &Profile, unit: TimeUnit) -> String {
+    let what = match unit {
+        TimeUnit::Auto if profile.times > 0 => "times",
+        TimeUnit::Auto if profile.rfc3339 > 0 => "RFC 3339",
+        TimeUnit::Auto | TimeUnit::Seconds => "seconds since 1970",
+        TimeUnit::Millis => "milliseconds since 1970",
+        TimeUnit::Micros => "microseconds since 1970",
+        TimeUnit::Nanos => "nanoseconds since 1970",
+    };
+    let [first, last] = times_us(profile, unit);
     format!("{what}, {} to {}", day(first), day(last))
 }
 

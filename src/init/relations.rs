@@ -44,7 +44,7 @@ pub struct Pair {
 }
 
 /// Another time beside the event time.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub struct Lag {
     /// Where both are there.
     pub both: u64,
@@ -54,6 +54,8 @@ pub struct Lag {
     pub later: u64,
     /// The target is there, and it is not.
     pub missing: u64,
+    /// How much later, µs, where the target is there too.
+    pub lags_us: Vec<i64>,
 }
 
 /// Sums of a correlation, as they come.
@@ -143,6 +145,9 @@ pub fn ask(sample: &Sample, profiles: &[Profile], question: &Question) -> Result
                     lag.both += 1;
                     lag.not_earlier += u64::from(us >= time_us);
                     lag.later += u64::from(us > time_us);
+                    if target.is_some() {
+                        lag.lags_us.push(us - time_us);
+                    }
                 }
                 Err(_) => lag.missing += u64::from(target.is_some()),
             }

@@ -6,7 +6,7 @@ use super::{
     profile::shown,
     write::{base_name, wrapped},
 };
-use crate::text::thousands;
+use crate::{config::InputFormat, text::thousands};
 
 /// The most that a field's name takes of a line.
 const MAX_NAME: usize = 24;
@@ -15,10 +15,8 @@ const MAX_NAME: usize = 24;
 #[must_use]
 pub fn tell(draft: &Draft, width: usize) -> String {
     let (looked_at, all) = draft.counts;
-    let of_all =
-        if looked_at < all { format!(" of {}, from all over it", thousands(all)) } else { String::new() };
-    let mut text =
-        format!("{}: looked at {} records{of_all}\n\n", base_name(&draft.origin), thousands(looked_at));
+    let spread = if looked_at < all { ", from all over it" } else { "" };
+    let mut text = format!("{}: looked at {}{spread}\n\n", base_name(&draft.origin), draft.looked_at());
     let rows: Vec<[String; 3]> = draft
         .guesses
         .iter()
@@ -70,10 +68,20 @@ pub fn tell(draft: &Draft, width: usize) -> String {
         })
         .collect();
     let rejected = if rejected.is_empty() { String::new() } else { format!("; {}", rejected.join(", ")) };
+    let expired = match checked.expired {
+        0 => String::new(),
+        expired => {
+            format!(", {} of which are known later than target.wait and not learned from", thousands(expired))
+        }
+    };
+    let rows = match draft.format {
+        InputFormat::Json => "",
+        InputFormat::Arrow => " rows",
+    };
     findings.push((
         "records",
         format!(
-            "of {}, {} can be scored and {} hold a target{rejected}",
+            "of {}{rows}, {} can be scored and {} hold a target{expired}{rejected}",
             thousands(checked.rows),
             thousands(checked.scored),
             thousands(checked.labelled)

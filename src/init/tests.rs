@@ -1,11 +1,15 @@
 #![allow(clippy::unwrap_used)]
 
-use std::{io::Write as _, path::Path};
+use std::{io::Write as _, path::Path, sync::Arc};
 
+use arrow::{
+    array::{ArrayRef, Int64Array, RecordBatch},
+    ipc::writer::StreamWriter,
+};
 use proptest::prelude::*;
 
 use super::*;
-use crate::replay::source::file::FileSource;
+use crate::replay::source::{OwnedMessage, Piece, file::FileSource};
 
 /// The draft of a file of this name with this text.
 fn of_file(name: &str, text: &str, wishes: &Wishes) -> Result<Draft, Error> {
@@ -14,13 +18,17 @@ fn of_file(name: &str, text: &str, wishes: &Wishes) -> Result<Draft, Error> {
     of(file.path(), name, wishes)
 }
 
-fn of(path: &Path, name: &str, wishes: &Wishes) -> Result<Draft, Error> {
+fn sample(path: &Path) -> Sample {
     let mut source = FileSource::open(path, 1 << 20).unwrap();
     let mut sample = Sample::default();
     while let Some(piece) = source.read().unwrap() {
         sample.add(&piece).unwrap();
     }
-    draft(&sample, Origin::File { name: name.to_owned() }, wishes, &[])
+    sample
+}
+
+fn of(path: &Path, name: &str, wishes: &Wishes) -> Result<Draft, Error> {
+    draft(&sample(path), Origin::File { name: name.to_owned() }, wishes, &[])
 }
 
 fn wishes(target: &str) -> Wishes {
@@ -102,7 +110,91 @@ fn nested_json_is_named_by_dotted_paths_and_what_comes_later_is_the_targets_time
     assert_eq!(config.input.time.unwrap().path.0, ["event", "created_at"]);
     assert_eq!(config.target.time.unwrap().path.0, ["event", "paid_at"]);
     assert_eq!(config.features[0].path.0, ["wind", "dir"]);
-    assert_eq!((draft.checked.scored, draft.checked.labelled), (300, 300));
+    assert_eq!((draft.checked.scored, draft.checked.labelled, draft.checked.expired), (300, 300, 0));
+}
+
+/// Claims that are paid so many days after they were made.
+fn claims(days: impl Fn(u32) -> u32) -> Draft {
+    let text = csv("created_at,paid_at,x,cost", 400, |n| {
+        let created_s = 1_700_000_000 + n * 3_600;
+        format!("{created_s},{},{},{}", created_s + days(n) * 86_400, n * 31 % 97, n * 37 % 101)
+    });
+    of_file("claims.csv", &text, &wishes("cost")).unwrap()
+}
+
+#[test]
+fn events_wait_for_as_long_as_targets_take() {
+    const DAY_S: u64 = 86_400;
+    let wait_s = |draft: &Draft| config(draft).target.wait.as_secs();
+    let draft = claims(|n| 1 + n % 30);
+    assert_eq!((wait_s(&draft), draft.checked.expired), (30 * DAY_S, 0));
+    assert!(draft.text.contains("99.9 % are known within 30.0 days"), "{}", draft.text);
+    let draft = claims(|_| 1);
+    assert_eq!((wait_s(&draft), draft.checked.expired), (DAY_S, 0));
+    assert!(draft.text.contains("wait    = \"24h\""), "{}", draft.text);
+    // What a shorter wait loses is told.
+    let mut late = claims(|n| 1 + n % 3);
+    let two_days = late.text.replace("wait    = \"3d\"", "wait    = \"2d\"");
+    let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+    let text = csv("created_at,paid_at,x,cost", 3, |n| {
+        format!("{0},{1},1,2", 1_700_000_000, 1_700_000_000 + (n + 1) * 86_400)
+    });
+    file.write_all(text.as_bytes()).unwrap();
+    late.checked = draft::check(&load(&two_days, &[]).unwrap(), &sample(file.path()));
+    assert_eq!((late.checked.labelled, late.checked.expired), (3, 1));
+    assert!(
+        tell(&late, 1_000).contains("1 of which are known later than target.wait"),
+        "{}",
+        tell(&late, 1_000)
+    );
+}
+
+#[test]
+fn a_chosen_times_unit_is_told_by_its_size() {
+    let draft_of = |scale: u64| {
+        let text = csv("x,when_it_was,y", 300, |n| {
+            format!("{},{},{}", n * 31 % 97, (1_700_000_000 + u64::from(n)) * scale, n * 37 % 101)
+        });
+        of_file(
+            "x.csv",
+            &text,
+            &Wishes { target: FieldPath::parse("y"), time: FieldPath::parse("when_it_was") },
+        )
+    };
+    for (scale, unit) in [
+        (1, TimeUnit::Auto),
+        (1_000, TimeUnit::Millis),
+        (1_000_000, TimeUnit::Micros),
+        (1_000_000_000, TimeUnit::Nanos),
+    ] {
+        let draft = draft_of(scale).unwrap();
+        assert_eq!(config(&draft).input.time.unwrap().unit, unit);
+        assert!(draft.text.contains("since 1970, 2023-11-14 to 2023-11-14"), "{}", draft.text);
+        assert_eq!(draft.checked.scored, 300);
+    }
+    let error = draft_of(30).unwrap_err().to_string();
+    assert!(error.contains("not within 1985 to 2100 in any unit"), "{error}");
+}
+
+#[test]
+fn the_earliest_of_several_times_is_so_in_whatever_units() {
+    // The later one in seconds, whose numbers are less.
+    let text = csv("created_at,paid_at,y", 300, |n| {
+        let created_s = 1_700_000_000 + u64::from(n) * 60;
+        format!("{},{},{}", created_s * 1_000, created_s + 3_600, n * 37 % 101)
+    });
+    let config = config(&of_file("x.csv", &text, &wishes("y")).unwrap());
+    assert_eq!(config.input.time.unwrap().path.to_string(), "created_at");
+    assert_eq!(config.target.time.unwrap().path.to_string(), "paid_at");
+}
+
+#[test]
+fn dates_that_are_written_as_numbers_are_no_target() {
+    let text =
+        csv("x,cost,date", 300, |n| format!("{},{},{}", n * 31 % 97, n * 37 % 101, 20_130_101 + n % 28));
+    let draft = of_file("x.csv", &text, &Wishes::default()).unwrap();
+    assert_eq!(config(&draft).target.fields[0].to_string(), "cost");
+    assert!(draft.other_targets.iter().all(|path| path.to_string() != "date"), "{:?}", draft.other_targets);
 }
 
 #[test]
@@ -183,6 +275,34 @@ fn unreadable_records_and_a_wrong_order_are_told() {
     assert_eq!(draft.checked.rejected["undecodable"].0, 1);
     let told = tell(&draft, 80);
     assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
+}
+
+#[test]
+fn a_stream_of_many_rows_is_told_by_its_rows() {
+    let message = |nth: i64| {
+        let rows = (0..50).map(|n| nth * 50 + n);
+        let columns: [(&str, ArrayRef); 2] = [
+            ("x", Arc::new(Int64Array::from_iter_values(rows.clone().map(|n| n * 31 % 97)))),
+            ("y", Arc::new(Int64Array::from_iter_values(rows.map(|n| n * 37 % 101)))),
+        ];
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).unwrap();
+        writer.write(&rows).unwrap();
+        let payload = Some(writer.into_inner().unwrap().into());
+        OwnedMessage { partition: 0, offset: nth, timestamp_ms: Some(0), key: None, payload }
+    };
+    let mut sample = Sample::of_messages(InputFormat::Arrow);
+    sample.add(&Piece::Messages((0..10).map(message).collect())).unwrap();
+    let origin = Origin::Topic {
+        brokers: "\"localhost:9092\"".to_owned(),
+        name: "xs".to_owned(),
+        properties: Vec::new(),
+    };
+    let draft = draft(&sample, origin, &wishes("y"), &[]).unwrap();
+    assert!(draft.text.contains("from 10 messages with 500 rows of xs."), "{}", draft.text);
+    let told = tell(&draft, 1_000);
+    assert!(told.starts_with("xs: looked at 10 messages with 500 rows\n"), "{told}");
+    assert!(told.contains("of 500 rows, 500 can be scored and 500 hold a target\n"), "{told}");
 }
 
 /// A column's name as files have them, fit for a config or not.

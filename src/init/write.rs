@@ -7,10 +7,7 @@ use super::{
     profile::shown,
     time_toml,
 };
-use crate::{
-    config::{FieldPath, InputFormat, quoted, quoted_key},
-    text::thousands,
-};
+use crate::config::{FieldPath, InputFormat, quoted, quoted_key};
 
 /// A line is at most so long …
 const WIDTH: usize = 120;
@@ -57,7 +54,9 @@ impl Text {
         let at = lens.filter(|len| *len <= LAST_COMMENT_AT).max().unwrap_or(0).max(COMMENT_AT);
         for (code, comment) in lines {
             if code.chars().count() >= LAST_COMMENT_AT {
-                self.comment(&comment);
+                if !comment.is_empty() {
+                    self.comment(&comment);
+                }
                 self.done.push_str(&format!("{code}\n"));
                 continue;
             }
@@ -131,11 +130,9 @@ pub(super) fn topic(origin: &Origin) -> String {
 /// The whole text.
 pub(super) fn write(draft: &Draft, carried: &[FieldPath]) -> String {
     let mut text = Text::default();
-    let (looked_at, all) = draft.counts;
-    let of_all = if looked_at < all { format!(" of {}", thousands(all)) } else { String::new() };
     text.comment(&format!(
-        "Guessed by `tailwater init` from {}{of_all} records of {}. Beside each line stands what it was guessed from.",
-        thousands(looked_at),
+        "Guessed by `tailwater init` from {} of {}. Beside each line stands what it was guessed from.",
+        draft.looked_at(),
         base_name(&draft.origin),
     ));
     text.comment("Read it before it runs: a field that is not known yet when an event is scored must not be a feature, and nobody but you knows.");
@@ -258,7 +255,10 @@ fn target(text: &mut Text, draft: &Draft) {
                 &format!("time    = {}", time_toml(path, *unit)),
                 &format!("{why}: is it when the target becomes known?"),
             );
-            text.line("wait    = \"24h\"", "how long an event waits for its target");
+            if let Some(wait) = &draft.wait_days {
+                let value = if wait.value == 1 { "24h".to_owned() } else { format!("{}d", wait.value) };
+                text.line(&format!("wait    = {}", quoted(&value)), &wait.why);
+            }
         }
         _ => text.line(
             "# time  = \"…\"",
@@ -361,6 +361,14 @@ mod tests {
         assert_eq!(stem("..csv"), "records");
         assert_eq!(stem("日本.csv"), "records");
         assert_eq!(stem(&"x".repeat(1_000)).len(), 200);
+    }
+
+    #[test]
+    fn a_long_line_has_its_comment_above_it_if_it_has_one() {
+        let (long, mut text) = ("x".repeat(LAST_COMMENT_AT), Text::default());
+        text.line(&long, "");
+        text.line(&long, "why");
+        assert_eq!(text.finish(), format!("{long}\n# why\n{long}\n"));
     }
 
     #[test]
