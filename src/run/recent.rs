@@ -300,9 +300,9 @@ mod tests {
         let offsets = |events: &[RecentEvent]| events.iter().map(|event| event.offset).collect::<Vec<_>>();
         assert_eq!((offsets(&recent.judged), offsets(&recent.scored)), (vec![1], vec![2]));
         let told = &recent.judged[0];
-        assert_eq!((told.partition, told.row, told.time.as_str()), (1, 2, "1970-01-01T00:00:01Z"));
+        assert_eq!((told.partition, told.row, told.time.as_str()), (1, 2, "1970-01-01T00:00:01.000000Z"));
         assert_eq!((&told.quantiles, &told.target), (&vec![vec![30.0, 10.0]], &vec![20.0]));
-        assert_eq!(recent.stream_time.as_deref(), Some("1970-01-01T00:00:03Z"));
+        assert_eq!(recent.stream_time.as_deref(), Some("1970-01-01T00:00:03.000000Z"));
     }
 
     #[test]
