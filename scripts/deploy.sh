@@ -110,6 +110,7 @@ refuses() {
 }
 
 refusals() {
+  local label
   refuses "additional properties 'replica' not allowed" --set replica=1
   refuses "additional properties 'pullpolicy' not allowed" --set image.pullpolicy=Always
   refuses "/mode" --set mode=daemon
@@ -124,13 +125,42 @@ refusals() {
   refuses "/persistence/accessMode" --set persistence.accessMode=ReadOnlyMany
   refuses "all processes of a group need the same folder" --set persistence.enabled=true --set persistence.accessMode=ReadWriteOnce
   refuses "before the chart has made the volume" --set persistence.enabled=true --set preflight.enabled=true
+  refuses "the volume that the running pod holds" --set persistence.enabled=true --set preflight.enabled=true --set replicas=1 \
+    --set persistence.existingClaim=snapshots --set persistence.accessMode=ReadWriteOnce
+  for label in name instance component; do
+    refuses "app.kubernetes.io/$label" --set "podLabels.app\.kubernetes\.io/$label=other"
+  done
   refuses "would cut tailwater off from its brokers" --set networkPolicy.enabled=true
   refuses "/networkPolicy/egress/0" --set networkPolicy.enabled=true --set 'networkPolicy.egress[0].ports[0]=9092'
+  refuses "/networkPolicy/dnsPorts" --set-json 'networkPolicy.dnsPorts=[]'
   refuses "no pod could ever be replaced" --set rollout.maxSurge=0
+  refuses "no pod could ever be replaced" --set rollout.maxSurge=0%
   refuses "podMonitor needs podMonitor.selector" --set mode=sidecar --set podMonitor.enabled=true
   refuses "the volume is the pod's" --set mode=sidecar --set persistence.enabled=true
   refuses "the network policy is that of the pod" --set mode=sidecar --set networkPolicy.enabled=true \
     --set 'networkPolicy.egress[0].to[0].ipBlock.cidr=10.0.0.0/8' --set 'networkPolicy.egress[0].ports[0]=9092'
+}
+
+# The template $2 has to render the line $1 with the values of the remaining arguments.
+renders() {
+  local line=$1 file=$2 rendered
+  shift 2
+  rendered=$(template t "$chart" --show-only "templates/$file.yaml" "$@")
+  grep -qE -- "^ *$line\$" <<<"$rendered" || die "templates/$file.yaml renders no line '$line' with: $*"
+}
+
+renderings() {
+  local policy=(--set networkPolicy.enabled=true --set 'networkPolicy.egress[0].to[0].ipBlock.cidr=10.0.0.0/8' --set 'networkPolicy.egress[0].ports[0]=9092')
+  renders "- targetLabel: job( #.*)?" podmonitor --set podMonitor.enabled=true
+  renders "replacement: t-tailwater" podmonitor --set podMonitor.enabled=true
+  renders "replacement: flights" podmonitor --set podMonitor.enabled=true --set fullnameOverride=flights
+  renders "cpu: 50m" preflight --set preflight.enabled=true
+  renders "memory: 3Gi" preflight --set preflight.enabled=true --set resources.limits.memory=3Gi
+  renders "activeDeadlineSeconds: 600" preflight --set preflight.enabled=true
+  renders "- {protocol: UDP, port: 53}" networkpolicy "${policy[@]}"
+  renders "- {protocol: UDP, port: 5353}" networkpolicy "${policy[@]}" --set 'networkPolicy.dnsPorts={5353}'
+  renders "mountPath: /run/secrets/a.b" workload --set 'secretFiles={a.b}'
+  renders "maxSurge: 0%" workload --set rollout.maxSurge=0% --set rollout.maxUnavailable=1
 }
 
 # Other values that a pod is made of have to make other pods: those are the ones that Kubernetes replaces.
@@ -202,6 +232,8 @@ test_all() {
   done
   step "chart: refuses wrong values"
   refusals
+  step "chart: what single values make"
+  renderings
   step "chart: a change of config or secret replaces the pods"
   changes_roll
   step "manifests and examples: as the chart renders them"

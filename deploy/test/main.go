@@ -24,6 +24,7 @@ import (
 	networking "k8s.io/api/networking/v1"
 	policy "k8s.io/api/policy/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 )
@@ -181,6 +182,9 @@ func locked(pod core.PodSpec, own bool) []error {
 	}
 	for _, volume := range pod.Volumes {
 		require(volume.HostPath == nil, fmt.Sprintf("volume %s is a folder of the node", volume.Name))
+		for _, fault := range validation.IsDNS1123Label(volume.Name) { // which the schemas leave to the server
+			require(false, fmt.Sprintf("volume %s: %s", volume.Name, fault))
+		}
 	}
 	found := false
 	for _, container := range append(append([]core.Container{}, pod.InitContainers...), pod.Containers...) {

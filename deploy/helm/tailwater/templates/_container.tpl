@@ -1,6 +1,7 @@
 {{/*
 The parts of a container that runs tailwater. Each takes a dict of `root`, the chart's context, and `own`, the name of the ConfigMap
 and the Secret that the chart has made for it: the preflight has others, since it runs before those of the release are there.
+Volumes of `secretFiles` are named by their place in the list: a Secret's name may have dots and 253 characters, a volume's may not.
 */}}
 
 {{- define "tailwater.securityContext" -}}
@@ -52,9 +53,9 @@ seccompProfile:
 - name: tailwater-state
   mountPath: {{ .root.Values.persistence.mountPath }}
 {{- end }}
-{{- range .root.Values.secretFiles }}
-- name: secret-{{ . }}
-  mountPath: /run/secrets/{{ . }}
+{{- range $i, $secret := .root.Values.secretFiles }}
+- name: tailwater-secret-{{ $i }}
+  mountPath: /run/secrets/{{ $secret }}
   readOnly: true
 {{- end }}
 {{- with .root.Values.volumeMounts }}
@@ -73,17 +74,17 @@ seccompProfile:
   persistentVolumeClaim:
     claimName: {{ include "tailwater.claim" .root }}
 {{- end }}
-{{- range .root.Values.secretFiles }}
-- name: secret-{{ . }}
+{{- range $i, $secret := .root.Values.secretFiles }}
+- name: tailwater-secret-{{ $i }}
   secret:
-    secretName: {{ . }}
+    secretName: {{ $secret }}
 {{- end }}
 {{- with .root.Values.volumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
-{{/* `args` are those before the config's. */}}
+{{/* Takes besides `args`, those before the config's, and `resources`. */}}
 {{- define "tailwater.container" -}}
 name: tailwater
 image: {{ include "tailwater.image" .root }}
@@ -100,7 +101,7 @@ envFrom:
 {{- end }}
 securityContext:
   {{- include "tailwater.securityContext" . | nindent 2 }}
-{{- with .root.Values.resources }}
+{{- with .resources }}
 resources:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -110,7 +111,7 @@ volumeMounts:
 
 {{/* The operator's container: what it runs, and its ports and probes. */}}
 {{- define "tailwater.operator" -}}
-{{ include "tailwater.container" (dict "root" . "own" (include "tailwater.fullname" .) "args" (list "run")) }}
+{{ include "tailwater.container" (dict "root" . "own" (include "tailwater.fullname" .) "args" (list "run") "resources" .Values.resources) }}
 ports:
   - name: admin
     containerPort: {{ .Values.admin.port }}

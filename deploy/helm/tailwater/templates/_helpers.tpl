@@ -52,6 +52,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- if and .enabled (gt (int $.Values.replicas) 1) (ne .accessMode "ReadWriteMany") -}}
 {{- fail (printf "persistence.accessMode is %s and replicas %d, but all processes of a group need the same folder: set replicas=1, or accessMode=ReadWriteMany with a storage class that can do that" .accessMode (int $.Values.replicas)) -}}
 {{- end -}}
+{{- if and .enabled $.Values.preflight.enabled (ne .accessMode "ReadWriteMany") -}}
+{{- fail (printf "persistence.accessMode is %s, and an upgrade's preflight would wait for the volume that the running pod holds: set preflight.enabled=false, or accessMode=ReadWriteMany where the claim is one that many can mount" .accessMode) -}}
+{{- end -}}
 {{- if and .enabled $.Values.preflight.enabled (not .existingClaim) -}}
 {{- fail "preflight looks at the saved state, but runs before the chart has made the volume that holds it: set persistence.existingClaim, or preflight.enabled=false" -}}
 {{- end -}}
@@ -69,7 +72,8 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- fail "in the mode sidecar the network policy is that of the pod: set networkPolicy.enabled=false" -}}
 {{- end -}}
 {{- with .Values.rollout -}}
-{{- if and (eq (toString .maxSurge) "0") (eq (toString .maxUnavailable) "0") -}}
+{{- $zero := "^0+%?$" -}}
+{{- if and (regexMatch $zero (toString .maxSurge)) (regexMatch $zero (toString .maxUnavailable)) -}}
 {{- fail "rollout.maxSurge and rollout.maxUnavailable are both 0: no pod could ever be replaced" -}}
 {{- end -}}
 {{- end -}}
