@@ -30,6 +30,9 @@ def leader(metric):
     return f'{metric}{{{EACH}}} and on (instance) tailwater_role{{{EACH}, role="leading"}} == 1'
 
 
+LAG = leader("tailwater_lag_records")
+
+
 def share(metric, side, by="quantile", window="1h"):
     """The share of the outcomes on a side of the quantile."""
     return increase(metric, by, f'side="{side}"', window) + " / " + increase(metric, by, window=window)
@@ -105,8 +108,10 @@ STREAM = [
           [("{{subject}}", f'count by (subject) (ALERTS{{{GROUP}, alertname=~"Tailwater.+", alertstate="firing"}}) or vector(0)')],
           "How many alerts fire, by where to look first: at the stream, the model or the world. Normal: 0.",
           kind="stat", width=6, steps=[(1, "red")], options={"textMode": "value_and_name"}),
-    panel("Behind", "s", [("", f"sum(tailwater_lag_records{{{EACH}}}) / (" + rate("tailwater_records_total", "", 'outcome=~"scored|rejected"') + " > 0) or vector(0)")],
-          "How long the lag takes at the present rate. Normal: below a second or two.", kind="stat", width=6, steps=[(60, "orange"), (600, "red")]),
+    panel("Behind", "s",
+          [("", f"(sum({LAG}) > 0) / " + rate("tailwater_records_total", "", 'outcome=~"scored|rejected"') + f" or sum({LAG}) == 0")],
+          "How long the lag takes at the present rate. Normal: below a second or two. Infinite (red): records wait and none is taken. No value: nobody leads.",
+          kind="stat", width=6, steps=[(60, "orange"), (600, "red")]),
     panel("Last snapshot", "s", [("", leader("tailwater_state_age_seconds"))],
           "The age of the last snapshot. Normal: up to state.interval (10 s), more where nothing comes in.", kind="stat", width=6, steps=[(600, "red")]),
     panel("Records", "cps", [("{{outcome}}", rate("tailwater_records_total", "outcome"))],
@@ -159,7 +164,8 @@ MODEL = [
           "distributions too narrow. High in the middle: too wide. A slope: too low or too high.", kind="bargauge", width=16, defaults={"min": 0}),
     panel("e-values", "short",
           [("quantile {{quantile}}", leader("tailwater_quantile_e_value")), ("above {{threshold}}", leader("tailwater_exceed_e_value"))],
-          "Evidence that a figure does not keep its promise. Normal: about 1, below 100. At 1,000 (red) it is an alarm: by chance in one stream of a thousand.",
+          "Evidence that a figure does not keep its promise. Normal: about 1, below 100. At 1,000 (red) it is an alarm: by chance one figure reaches it in one stream of a "
+          "thousand.",
           steps=[(1000, "red")], log=True),
     panel("Drift and alarms", "short",
           [("drift: {{signal}}", increase("tailwater_drift_total", "signal")), ("calibration alarms", increase("tailwater_calibration_alarms_total", ""))],
