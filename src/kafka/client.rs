@@ -176,9 +176,8 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(target: "librdkafka", facility, "{message}");
         }
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-            tracing::warn!(target: "librdkafka", facility, "{message}");
-        }
+        RDKafkaLogLevel::Error => tracing::warn!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Warning => tracing::info!(target: "librdkafka", facility, "{message}"),
         _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
     }
 }
