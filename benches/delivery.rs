@@ -325,12 +325,17 @@ fn watched(cluster: &Cluster, minutes: u64, rate: u64) {
         follow(&process, minutes);
         stop.store(true, Ordering::Relaxed);
     });
-    let alerts = prometheus.query(&format!("max by (alertname) (max_over_time(ALERTS[{}m]))", minutes + 5));
-    let names: Vec<&str> = alerts.iter().map(|alert| alert.labels["alertname"].as_str()).collect();
-    println!(
-        "alerts that fired or were pending: {}",
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-    );
+    for state in ["firing", "pending"] {
+        let alerts = prometheus.query(&format!(
+            "max by (alertname) (max_over_time(ALERTS{{alertstate=\"{state}\"}}[{}m]))",
+            minutes + 5
+        ));
+        let names: Vec<&str> = alerts.iter().map(|alert| alert.labels["alertname"].as_str()).collect();
+        println!(
+            "alerts that were {state}: {}",
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        );
+    }
     let log = process.stop();
     let warnings: Vec<&str> =
         log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
