@@ -56,20 +56,20 @@ as_root() {
 }
 
 test_image() {
-  local binary=$1 work
+  local binary=$1 scratch
   [ -x "$binary" ] || die "there is no binary $binary: scripts/binary.sh builds it"
   if ! as_root true 2>/dev/null; then
     [ "${CI:-}" != true ] || die "the image can't be tested: it takes root or user namespaces"
     echo "NOT RUN, since there is neither root nor a user namespace: the test of the image" >&2
     return
   fi
-  work=$(mktemp -d)
-  trap "rm -rf '$work'" EXIT
-  chmod 755 "$work"
+  scratch=$(mktemp -d)
+  trap "rm -rf '$scratch'" EXIT
+  chmod 755 "$scratch"
   echo "-- image: the root"
-  make_root "$binary" "$work/root"
-  as_root scripts/image.sh inside "$work/root" "$(id -u)" "$work"
-  echo "-- image: ok, $(du --apparent-size -sm "$work/root" | cut -f 1) MB, of them libtorch $(du --apparent-size -sm "$work/root/usr/lib/tailwater" | cut -f 1) MB"
+  make_root "$binary" "$scratch/root"
+  as_root scripts/image.sh inside "$scratch/root" "$(id -u)" "$scratch"
+  echo "-- image: ok, $(du --apparent-size -sm "$scratch/root" | cut -f 1) MB, of them libtorch $(du --apparent-size -sm "$scratch/root/usr/lib/tailwater" | cut -f 1) MB"
 }
 
 # Runs a command in the root, as the image's user and without the environment of here: SSL_CERT_FILE would hide that none is found.
