@@ -77,6 +77,13 @@ pub struct Taken {
     pub is_whole: bool,
 }
 
+impl Taken {
+    /// It was done with before.
+    const fn dropped(partition: i32) -> Self {
+        Self { partition, is_replayed: true, is_whole: true }
+    }
+}
+
 /// So many targets are released at once: of several targets each takes a millisecond, and whoever drives the operator has
 /// other things to see to.
 const RELEASED_AT_ONCE: usize = 64;
@@ -339,13 +346,38 @@ impl Operator {
     /// Takes the next record, if it is certain which one that is, and adds what is to be done about it to
     /// `actions`. While the operator catches up, that was done before.
     pub fn take(&mut self, actions: &mut Vec<Action>) -> Option<Taken> {
-        let dropped = |partition| Some(Taken { partition, is_replayed: true, is_whole: true });
-        if let Some((event, is_replayed)) = self.current.take() {
-            return Some(self.on_event(event, is_replayed, actions));
+        if let Some(taken) = self.catch_up(actions).or_else(|| self.go_on(actions)) {
+            return Some(taken);
+        }
+        if self.is_restoring() {
+            return None;
+        }
+        // A message that was half taken is read again from its first row. What was taken of it must not decide the order
+        // either.
+        for (&partition, &next) in &self.positions {
+            if self.queues.head(partition).is_some_and(|head| head.position() < next) {
+                self.queues.take_from(partition);
+                return Some(Taken::dropped(partition));
+            }
+        }
+        let Some(record) = self.queues.take() else {
+            self.pass_what_is_no_record();
+            return None;
+        };
+        Some(self.on_record(record, false, actions))
+    }
+
+    /// Takes the next record of those that were taken before, while the operator catches up; `None` where more has to be read
+    /// first, and once it has caught up.
+    pub fn catch_up(&mut self, actions: &mut Vec<Action>) -> Option<Taken> {
+        if self.is_restoring()
+            && let Some(taken) = self.go_on(actions)
+        {
+            return Some(taken);
         }
         while let Some(restoring) = &mut self.restoring {
             match restoring.next(&mut self.queues, &self.positions) {
-                Next::Drop(partition) => return dropped(partition),
+                Next::Drop(partition) => return Some(Taken::dropped(partition)),
                 Next::Take(record) => return Some(self.on_record(record, true, actions)),
                 Next::Hold(waiting) => self.hold_again(waiting),
                 Next::Wait => return None,
@@ -366,19 +398,13 @@ impl Operator {
                 }
             }
         }
-        // A message that was half taken is read again from its first row. What was taken of it must not decide the order
-        // either.
-        for (&partition, &next) in &self.positions {
-            if self.queues.head(partition).is_some_and(|head| head.position() < next) {
-                self.queues.take_from(partition);
-                return dropped(partition);
-            }
-        }
-        let Some(record) = self.queues.take() else {
-            self.pass_what_is_no_record();
-            return None;
-        };
-        Some(self.on_record(record, false, actions))
+        None
+    }
+
+    /// Goes on with the event that is being taken.
+    fn go_on(&mut self, actions: &mut Vec<Action>) -> Option<Taken> {
+        let (event, is_replayed) = self.current.take()?;
+        Some(self.on_event(event, is_replayed, actions))
     }
 
     /// Where nothing is left to take, the place moves past what is no record: a group would lag behind for ever, and

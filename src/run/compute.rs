@@ -20,7 +20,7 @@ use crate::{
     http::{Drift, Health, ModelFacts, Restoring, Role},
     kafka::{backlog::Backlog, client::Observed, publisher::Commit, reader::Chunk},
     metrics::Metrics,
-    operator::{Action, Operator},
+    operator::{Action, Operator, Taken},
     state::recovery::SavedUntil,
     watch::{Watch, drift::Detector, e_process::ALARM},
 };
@@ -169,7 +169,7 @@ impl<'a> Compute<'a> {
     fn take_all(&mut self, ends: &impl Fn() -> bool) -> Result<(), OutputError> {
         let mut num_taken = 0;
         let mut begun = Instant::now();
-        while let Some(taken) = self.operator.take(&mut self.actions) {
+        while let Some(taken) = self.take() {
             if !taken.is_whole {
                 // What came before it may be committed meanwhile; what it has led to so far is put out with the rest.
                 self.health.beat();
@@ -186,7 +186,6 @@ impl<'a> Compute<'a> {
                 self.actions.clear();
                 self.replayed();
             } else {
-                self.end_restore();
                 self.monitor.operated(&self.actions, operated - begun);
                 for action in &self.actions {
                     self.outputs.put(action)?;
@@ -204,14 +203,25 @@ impl<'a> Compute<'a> {
             begun = Instant::now();
             self.monitor.put_out((begun - operated).saturating_sub(self.outputs.take_waited()));
         }
-        if !self.operator.is_restoring() {
-            self.end_restore();
-            if self.owes_snapshot {
-                // At once: what a new life of the model publishes first can be recomputed from there, like all that follows.
-                self.commit(false)?;
-            }
+        if self.restore.is_none() && self.owes_snapshot {
+            // At once: what a new life of the model publishes first can be recomputed from there, like all that follows.
+            self.commit(false)?;
         }
         Ok(())
+    }
+
+    /// Takes the next record; where the operator has caught up, says so before it takes more.
+    fn take(&mut self) -> Option<Taken> {
+        if self.restore.is_some() {
+            if let Some(taken) = self.operator.catch_up(&mut self.actions) {
+                return Some(taken);
+            }
+            if self.operator.is_restoring() {
+                return None;
+            }
+            self.end_restore();
+        }
+        self.operator.take(&mut self.actions)
     }
 
     fn replayed(&mut self) {
