@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tailwater::{
     config::Config,
     density::Densities,
@@ -12,7 +12,7 @@ use tailwater::{
     metrics::{Metrics, MetricsSpec},
     model::noise::Draws,
     operator::{Action, Input, Operator, place::Position},
-    record::{Decoder, Message, Record},
+    record::{Decoder, Event, Message, Record},
     score::{
         Scored,
         arrow::BatchBuilder,
@@ -21,6 +21,20 @@ use tailwater::{
         row::{Provenance, RowSchema},
     },
 };
+
+/// Events to a mini-batch.
+const BATCH: usize = 256;
+/// The default net, its layers and its figures, in the place of the example's.
+const DEFAULTS: [&str; 8] = [
+    "model.hidden=[32,32]",
+    "model.flows=[\"radial\",\"radial\",\"radial\",\"radial\",\"tail\"]",
+    "learn.batch=256",
+    "learn.average=0.95",
+    "learn.optimizer=adam",
+    "score.calibrate=off",
+    "score.shortfall=[]",
+    "learn.warmup=1024",
+];
 
 /// The flights' config with mini-batches of this size.
 fn config(batch: usize) -> Config {
@@ -46,6 +60,28 @@ fn message(offset: i64, payload: &[u8]) -> Message<'_> {
     Message { partition: 0, offset, timestamp_ms: None, key: None, payload: Some(payload) }
 }
 
+/// Events that never end: the same ones again and again, each at its own place and time.
+struct Stream {
+    events: Vec<Event>,
+    next: i64,
+}
+
+impl Stream {
+    fn new(events: Vec<Record>) -> Self {
+        let event = |record| if let Record::Event(event) = record { Some(event) } else { None };
+        Self { events: events.into_iter().filter_map(event).collect(), next: 0 }
+    }
+
+    /// The next event: the operator drops what it has taken before.
+    fn event(&mut self, has_target: bool) -> Input {
+        let mut event = self.events[self.next as usize % self.events.len()].clone();
+        event.target.take_if(|_| !has_target);
+        (event.offset, event.time_us) = (self.next, self.next);
+        self.next += 1;
+        Input::Record(Record::Event(event))
+    }
+}
+
 /// One event through decoding and through the operator: to be compared with each other.
 fn event(c: &mut Criterion) {
     let config = config(128);
@@ -62,30 +98,47 @@ fn event(c: &mut Criterion) {
             decoder.decode(black_box(&message(0, &json)), &mut records);
         });
     });
+    group.finish();
+}
 
-    let mut events = events(&config, 2_048);
-    for record in &mut events[1_024..] {
-        // Without a target nothing is learned from it.
-        if let Record::Event(event) = record {
-            event.target = None;
-        }
-    }
-    let mut operator = Operator::new(&config, [(0, Position::at(0))].into());
+fn take_batch(operator: &mut Operator, stream: &mut Stream, has_target: bool) {
     let mut actions = Vec::new();
-    let take = |operator: &mut Operator, record: &Record, actions: &mut Vec<Action>| {
-        operator.push(Input::Record(record.clone()));
-        operator.take(actions)
-    };
-    for record in &events[..1_024] {
-        take(&mut operator, record, &mut actions);
+    for _ in 0..BATCH {
+        operator.push(stream.event(has_target));
+        assert!(operator.take(&mut actions).is_some_and(|taken| !taken.is_replayed));
     }
-    let mut next = events[1_024..].iter().cycle();
-    group.bench_function("score (no learning)", |b| {
-        b.iter(|| {
-            actions.clear();
-            take(&mut operator, next.next().expect("it cycles"), &mut actions)
+    black_box(actions);
+}
+
+/// Events through the operator, by config: what is published of each, its target judged, and, with targets, learned from.
+fn operator(c: &mut Criterion) {
+    let mut group = c.benchmark_group("operator");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let default = |sets: &[&str]| {
+        let sets: Vec<String> =
+            [DEFAULTS.as_slice(), sets].concat().iter().map(ToString::to_string).collect();
+        let text = include_str!("../examples/flights.toml");
+        Config::from_parts(text, "flights.toml", &sets, std::iter::empty()).expect("the example is right")
+    };
+    for (name, config, has_target) in [
+        ("default net, score only", default(&[]), false),
+        ("default net, score, judge, learn", default(&[]), true),
+        ("the example's, score only", config(128), false),
+        ("the example's, score, judge, learn", config(128), true),
+    ] {
+        // Made where it is measured at all.
+        let mut under_way = None;
+        group.bench_function(name, |b| {
+            let (stream, operator) = under_way.get_or_insert_with(|| {
+                let mut stream = Stream::new(events(&config, 20_000));
+                let mut operator = Operator::new(&config, [(0, Position::at(0))].into());
+                // Past the warm-up, and until the net has learned enough to be believed.
+                (0..200).for_each(|_| take_batch(&mut operator, &mut stream, true));
+                (stream, operator)
+            });
+            b.iter(|| take_batch(operator, stream, has_target));
         });
-    });
+    }
     group.finish();
 }
 
@@ -130,31 +183,6 @@ fn figures(c: &mut Criterion) {
             b.iter(|| figures.evaluate(black_box(next.next().expect("it cycles")), &[]));
         });
     }
-    group.finish();
-}
-
-/// A mini-batch of 128, with the scores of its events: what learning costs is this less 128 times the score.
-fn learn(c: &mut Criterion) {
-    let config = config(128);
-    let events = events(&config, 2_048);
-    let mut operator = Operator::new(&config, [(0, Position::at(0))].into());
-    let mut actions = Vec::new();
-    let mut group = c.benchmark_group("learn");
-    group.throughput(Throughput::Elements(128));
-    let mut batches = events.chunks_exact(128).cycle();
-    group.bench_function("score and learn from 128", |b| {
-        b.iter_batched(
-            || batches.next().expect("it cycles").to_vec(),
-            |batch| {
-                for record in batch {
-                    operator.push(Input::Record(record));
-                    operator.take(&mut actions);
-                }
-                actions.clear();
-            },
-            BatchSize::SmallInput,
-        );
-    });
     group.finish();
 }
 
@@ -224,5 +252,5 @@ fn metrics(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, metrics, event, figures, learn, encode);
+criterion_group!(benches, metrics, event, operator, figures, encode);
 criterion_main!(benches);

@@ -1,6 +1,6 @@
 //! A net's density, mixed with one that does without features.
 
-use std::{f64::consts::LN_2, sync::Arc};
+use std::{f64::consts::LN_2, slice, sync::Arc};
 
 use super::{Density, Level, Shortfall, Side, Workspace, limited::between_and_median};
 use crate::{math::scalar::log_sum_exp, model::normaliser::FURTHEST};
@@ -14,6 +14,8 @@ pub const NUM_OWN_PARAMS: usize = 3;
 const SMALL_SHARE: f64 = 1e-4;
 /// What is so small a share of a probability moves its quantile by a first order.
 const NEXT_TO_NOTHING: f64 = 1e-6;
+/// Below it a level is too small to be found from probabilities above it.
+const RARE: f64 = 1e-4;
 /// Within this the logarithms of two tail probabilities are nearly one.
 const NEAR: f64 = 1e-3;
 /// So short a step, in the baseline's unit and beside the place itself, is hardly one, however the net's density changes there.
@@ -38,6 +40,8 @@ pub struct Parts {
     /// The baseline's unit in the net's.
     shift: f64,
     ratio: f64,
+    /// Of many points at once: what they are to the baseline, what it says of them, and what the net does.
+    many: [Vec<f64>; 3],
 }
 
 impl Parts {
@@ -53,6 +57,33 @@ impl Parts {
 
     fn of_baseline(&self, y: f64) -> f64 {
         self.shift + self.ratio * y
+    }
+
+    /// The quantile where the baseline changes next to nothing of `y`, which is the net's: one step of Newton's, and what that leaves over is the
+    /// square of next to nothing. Of y there are the baseline's P(Y > y) and the net's density.
+    fn near_the_nets(&self, level: &Level, y: f64, of_baseline: f64, density: f64) -> Option<f64> {
+        // So much more than the level's probability lies above.
+        let surplus = self.log_shares[1].exp() * (of_baseline - level.log_sf().exp());
+        let smaller = level.log_sf().min(level.log_cdf()).exp();
+        // What rounding leaves of the rarest below would be too little.
+        if surplus.abs() > NEXT_TO_NOTHING * smaller || level.p() < RARE {
+            return None;
+        }
+        let step = surplus / density;
+        // In a gap of the net's density the baseline may matter all the same.
+        (step.abs() < SHORT * self.ratio.min(y.abs())).then_some(y + step)
+    }
+
+    /// P(Y > y) of each y by the baseline; leaves a vector as long for what the net says.
+    fn exceed_baseline(&mut self, baseline: &dyn Density, ys: &[f64]) {
+        let mut many = std::mem::take(&mut self.many);
+        let [own, of_baseline, of_net] = &mut many;
+        own.clear();
+        own.extend(ys.iter().map(|&y| self.to_baseline(y)));
+        of_net.resize(ys.len(), 0.0);
+        of_baseline.resize(ys.len(), 0.0);
+        baseline.exceed(own, of_baseline, &mut self.baseline);
+        self.many = many;
     }
 
     /// Whether the baseline has the larger share.
@@ -143,6 +174,7 @@ impl Density for Blend {
             log_shares: [f64::NEG_INFINITY, 0.0],
             shift: 0.0,
             ratio: 1.0,
+            many: Default::default(),
         }))
     }
 
@@ -210,25 +242,41 @@ impl Density for Blend {
         y[0] = self.quantile(&Level::from_z(z[0]), ws);
     }
 
-    /// It lies between those of the parts.
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {
+        let mut quantile = [0.0];
+        self.quantiles(slice::from_ref(level), &mut quantile, ws);
+        quantile[0]
+    }
+
+    fn exceed(&self, ys: &[f64], out: &mut [f64], ws: &mut Workspace) {
+        let parts = parts(ws);
+        parts.exceed_baseline(self.baseline.as_ref(), ys);
+        let [_, of_baseline, _] = &parts.many;
+        if !parts.has_net() {
+            return out.copy_from_slice(of_baseline);
+        }
+        self.net.exceed(ys, out, &mut parts.net);
+        let [of_net, share] = parts.log_shares.map(f64::exp);
+        for (out, of_baseline) in out.iter_mut().zip(of_baseline) {
+            *out = (of_net * *out + share * of_baseline).min(1.0);
+        }
+    }
+
+    fn quantiles(&self, levels: &[Level], out: &mut [f64], ws: &mut Workspace) {
         let of_parts = parts(ws);
-        if !of_parts.is_mostly_baseline()
-            && let Some(near) = self.quantile_near_the_nets(level, of_parts)
-        {
-            return near;
+        if of_parts.is_mostly_baseline() {
+            return levels.iter().zip(out).for_each(|(level, out)| *out = self.search(level, ws));
         }
-        let own = self.baseline.quantile(level, &mut of_parts.baseline);
-        let baseline = of_parts.of_baseline(own);
-        if !of_parts.has_net() {
-            return baseline;
+        let mut densities = std::mem::take(&mut of_parts.many[2]);
+        densities.resize(levels.len(), 0.0);
+        self.net.quantiles_and_densities(levels, out, &mut densities, &mut of_parts.net);
+        of_parts.exceed_baseline(self.baseline.as_ref(), out);
+        of_parts.many[2] = densities;
+        for (nth, (level, out)) in levels.iter().zip(out).enumerate() {
+            let of_parts = parts(ws);
+            let (sf, density) = (of_parts.many[1][nth], of_parts.many[2][nth]);
+            *out = of_parts.near_the_nets(level, *out, sf, density).unwrap_or_else(|| self.search(level, ws));
         }
-        let net = self.net.quantile(level, &mut of_parts.net);
-        let start = if of_parts.is_mostly_baseline() { baseline } else { net };
-        level.search([net.min(baseline), net.max(baseline)], start, |y, is_lower| {
-            let log_side = if is_lower { self.log_cdf(y, ws) } else { self.log_sf(y, ws) };
-            (log_side, self.log_density(&[y], ws))
-        })
     }
 
     /// The mean of what exceeds the quantile, which is each part's by its share, over its probability.
@@ -266,25 +314,20 @@ impl Density for Blend {
 }
 
 impl Blend {
-    /// The quantile where the baseline changes next to nothing of the net's: one step of Newton's, and what that leaves over is the square
-    /// of next to nothing.
-    fn quantile_near_the_nets(&self, level: &Level, parts: &mut Parts) -> Option<f64> {
-        let y = self.net.quantile(level, &mut parts.net);
-        let own = parts.to_baseline(y);
-        let (of_baseline, log_side, upwards) = if level.p() < 0.5 {
-            (self.baseline.log_cdf(own, &mut parts.baseline), level.log_cdf(), -1.0)
-        } else {
-            (self.baseline.log_sf(own, &mut parts.baseline), level.log_sf(), 1.0)
-        };
-        // So much more than the level's probability lies on that side.
-        let surplus = parts.log_shares[1].exp() * (of_baseline - log_side).exp_m1();
-        if surplus.abs() > NEXT_TO_NOTHING {
-            return None;
+    /// A quantile, which lies between those of the parts.
+    fn search(&self, level: &Level, ws: &mut Workspace) -> f64 {
+        let of_parts = parts(ws);
+        let own = self.baseline.quantile(level, &mut of_parts.baseline);
+        let baseline = of_parts.of_baseline(own);
+        if !of_parts.has_net() {
+            return baseline;
         }
-        let log_density = self.net.log_density(&[y], &mut parts.net);
-        let step = surplus * (log_side - log_density).exp();
-        // In a gap of the net's density the baseline may matter all the same.
-        (step.abs() < SHORT * parts.ratio.min(y.abs())).then_some(y + upwards * step)
+        let net = self.net.quantile(level, &mut of_parts.net);
+        let start = if of_parts.is_mostly_baseline() { baseline } else { net };
+        level.search([net.min(baseline), net.max(baseline)], start, |y, is_lower| {
+            let log_side = if is_lower { self.log_cdf(y, ws) } else { self.log_sf(y, ws) };
+            (log_side, self.log_density(&[y], ws))
+        })
     }
 
     /// The baseline's mean where it exceeds `own`, in the net's unit, as if it were a generalised Pareto distribution from there on:

@@ -13,26 +13,31 @@ pub struct Level {
     log_cdf: f64,
     log_sf: f64,
     z: f64,
+    density_of_z: f64,
 }
 
 impl Level {
+    fn new(p: f64, log_cdf: f64, log_sf: f64, z: f64) -> Self {
+        Self { p, log_cdf, log_sf, z, density_of_z: normal::log_pdf(z).exp() }
+    }
+
     /// The level P(Y ≤ q) = `p`, 0 < p < 1.
     #[must_use]
     pub fn from_p(p: f64) -> Self {
-        Self { p, log_cdf: p.ln(), log_sf: (-p).ln_1p(), z: normal::quantile(p) }
+        Self::new(p, p.ln(), (-p).ln_1p(), normal::quantile(p))
     }
 
     /// The level log P(Y > q) = `log_sf` < 0.
     #[must_use]
     pub fn from_log_sf(log_sf: f64) -> Self {
         let (p, log_cdf) = (-log_sf.exp_m1(), log_1m_exp(log_sf));
-        Self { p, log_cdf, log_sf, z: normal::quantile_of_log_sf(log_sf) }
+        Self::new(p, log_cdf, log_sf, normal::quantile_of_log_sf(log_sf))
     }
 
     /// The level whose standard normal quantile is `z`.
     #[must_use]
     pub fn from_z(z: f64) -> Self {
-        Self { p: normal::cdf(z), log_cdf: normal::log_cdf(z), log_sf: normal::log_sf(z), z }
+        Self::new(normal::cdf(z), normal::log_cdf(z), normal::log_sf(z), z)
     }
 
     /// P(Y ≤ q).
@@ -90,6 +95,12 @@ impl Level {
             }
         }
         y
+    }
+
+    /// The standard normal's density at its quantile.
+    #[must_use]
+    pub fn density_of_z(&self) -> f64 {
+        self.density_of_z
     }
 
     /// The standard normal's quantile.

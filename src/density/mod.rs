@@ -94,6 +94,34 @@ pub trait Density: Send + Sync {
     /// The y with P(Y ≤ y) = `level`, for d = 1.
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64;
 
+    /// P(Y > y) of each y, for d = 1.
+    fn exceed(&self, ys: &[f64], out: &mut [f64], ws: &mut Workspace) {
+        for (out, &y) in out.iter_mut().zip(ys) {
+            *out = self.log_sf(y, ws).exp();
+        }
+    }
+
+    /// The quantiles of these levels, for d = 1.
+    fn quantiles(&self, levels: &[Level], out: &mut [f64], ws: &mut Workspace) {
+        for (out, level) in out.iter_mut().zip(levels) {
+            *out = self.quantile(level, ws);
+        }
+    }
+
+    /// The quantiles of these levels and the density p(y) at each, for d = 1.
+    fn quantiles_and_densities(
+        &self,
+        levels: &[Level],
+        out: &mut [f64],
+        densities: &mut [f64],
+        ws: &mut Workspace,
+    ) {
+        self.quantiles(levels, out, ws);
+        for (density, &y) in densities.iter_mut().zip(&*out) {
+            *density = self.log_density(&[y], ws).exp();
+        }
+    }
+
     /// The expected shortfall, for d = 1.
     fn shortfall(&self, shortfall: &Shortfall, ws: &mut Workspace) -> f64 {
         shortfall.of(self, ws)
@@ -172,6 +200,8 @@ pub enum Workspace {
         stack: flow::Workspace,
         /// A second gradient, as long as a row.
         grad: Vec<f64>,
+        /// Of many points at once.
+        slopes: Vec<f64>,
     },
     /// Of a mixture with a baseline.
     Blend(Box<blend::Parts>),

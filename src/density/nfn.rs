@@ -1,10 +1,15 @@
 //! The density of a Normalizing Flow Network: a stack of flows over a standard normal base.
 
+use std::slice;
+
 use super::{Density, Learnable, Level, Role, Side, Unit, Workspace};
 use crate::{
     config::FlowKind,
     flow::{self, Stack},
-    math::normal,
+    math::{
+        normal,
+        vector::{Loops, NormalSf},
+    },
     model::normaliser::Normaliser,
 };
 
@@ -28,13 +33,24 @@ impl Nfn {
         &self.stack
     }
 
-    /// The base's image of `y`, for d = 1.
+    /// The base's images of these, for d = 1.
+    fn images<const N: usize>(&self, mut ys: [f64; N], ws: &mut Workspace) -> [f64; N] {
+        let (stack, _) = Self::parts(ws);
+        let given = ys;
+        self.stack.forward_points(&mut ys, &mut [1.0; N], stack);
+        // The ends of the line stay where they are.
+        std::array::from_fn(|nth| if given[nth].is_infinite() { given[nth] } else { ys[nth] })
+    }
+
+    /// The base's image of `y`, for d = 1; the backward pass may follow.
     fn base(&self, y: f64, ws: &mut flow::Workspace) -> f64 {
         if y == f64::NEG_INFINITY { y } else { self.stack.forward(&[y], ws).0[0] }
     }
 
     fn parts(ws: &mut Workspace) -> (&mut flow::Workspace, &mut [f64]) {
-        let Workspace::Flow { stack, grad } = ws else { unreachable!("a stack of flows made the workspace") };
+        let Workspace::Flow { stack, grad, .. } = ws else {
+            unreachable!("a stack of flows made the workspace")
+        };
         (stack, grad)
     }
 }
@@ -49,7 +65,11 @@ impl Density for Nfn {
     }
 
     fn workspace(&self) -> Workspace {
-        Workspace::Flow { stack: self.stack.workspace(), grad: vec![0.0; self.num_params()] }
+        Workspace::Flow {
+            stack: self.stack.workspace(),
+            grad: vec![0.0; self.num_params()],
+            slopes: Vec::new(),
+        }
     }
 
     fn load(&self, params: &[f32], ws: &mut Workspace) {
@@ -61,16 +81,17 @@ impl Density for Nfn {
     }
 
     fn log_cdf(&self, y: f64, ws: &mut Workspace) -> f64 {
-        normal::log_cdf(self.base(y, Self::parts(ws).0))
+        let [z] = self.images([y], ws);
+        normal::log_cdf(z)
     }
 
     fn log_sf(&self, y: f64, ws: &mut Workspace) -> f64 {
-        normal::log_sf(self.base(y, Self::parts(ws).0))
+        let [z] = self.images([y], ws);
+        normal::log_sf(z)
     }
 
     fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64 {
-        let (ws, _) = Self::parts(ws);
-        let (low, high) = (self.base(low, ws), self.base(high, ws));
+        let [low, high] = self.images([low, high], ws);
         normal::log_interval(low, high)
     }
 
@@ -84,7 +105,51 @@ impl Density for Nfn {
     }
 
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64 {
-        self.stack.inverse(&[level.z()], Self::parts(ws).0)[0]
+        let mut quantile = [0.0];
+        self.quantiles(slice::from_ref(level), &mut quantile, ws);
+        quantile[0]
+    }
+
+    fn exceed(&self, ys: &[f64], out: &mut [f64], ws: &mut Workspace) {
+        out.copy_from_slice(ys);
+        let (stack, slopes) = Self::slopes(ws, ys.len());
+        self.stack.forward_points(out, slopes, stack);
+        NormalSf(out).run();
+        for (out, &y) in out.iter_mut().zip(ys).filter(|(_, y)| y.is_infinite()) {
+            *out = if y > 0.0 { 0.0 } else { 1.0 };
+        }
+    }
+
+    fn quantiles(&self, levels: &[Level], out: &mut [f64], ws: &mut Workspace) {
+        let (stack, slopes) = Self::slopes(ws, levels.len());
+        out.iter_mut().zip(levels).for_each(|(out, level)| *out = level.z());
+        self.stack.inverse_points(out, slopes, stack);
+    }
+
+    fn quantiles_and_densities(
+        &self,
+        levels: &[Level],
+        out: &mut [f64],
+        densities: &mut [f64],
+        ws: &mut Workspace,
+    ) {
+        self.quantiles(levels, out, ws);
+        let Workspace::Flow { slopes, .. } = ws else { unreachable!("a stack of flows made the workspace") };
+        for ((density, level), slope) in densities.iter_mut().zip(levels).zip(slopes) {
+            *density = level.density_of_z() * *slope;
+        }
+    }
+}
+
+impl Nfn {
+    /// The stack's workspace and a slope of 1 for each of so many points.
+    fn slopes(ws: &mut Workspace, count: usize) -> (&flow::Workspace, &mut [f64]) {
+        let Workspace::Flow { stack, slopes, .. } = ws else {
+            unreachable!("a stack of flows made the workspace")
+        };
+        slopes.clear();
+        slopes.resize(count, 1.0);
+        (stack, slopes)
     }
 }
 

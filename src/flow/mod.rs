@@ -41,6 +41,25 @@ pub trait Transform {
     /// Writes x(z).
     fn inverse(&self, prepared: &[f64], z: &[f64], x: &mut [f64]);
 
+    /// For d = 1: moves many points to the base at once, and multiplies each one's slope by ∂z/∂x.
+    fn forward_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
+        for (point, slope) in points.iter_mut().zip(slopes) {
+            let mut z = [0.0];
+            *slope *= self.forward(prepared, &[*point], &mut z).exp();
+            *point = z[0];
+        }
+    }
+
+    /// For d = 1: moves many points to the data at once, and multiplies each one's slope by ∂z/∂x.
+    fn inverse_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
+        for (point, slope) in points.iter_mut().zip(slopes) {
+            let (mut x, mut z) = ([0.0], [0.0]);
+            self.inverse(prepared, &[*point], &mut x);
+            *slope *= self.forward(prepared, &x, &mut z).exp();
+            *point = x[0];
+        }
+    }
+
     /// For a loss with the derivatives `grad.z` (d) and `grad.log_det` at [`Transform::forward`]'s results, writes its
     /// gradient with respect to `x` and to the raw parameters.
     fn backward(&self, at: At<'_>, grad: Grad<'_>, grad_x: &mut [f64], grad_raw: &mut [f64]);
@@ -171,6 +190,14 @@ impl Transform for Layer {
 
     fn inverse(&self, prepared: &[f64], z: &[f64], x: &mut [f64]) {
         self.transform().inverse(prepared, z, x);
+    }
+
+    fn forward_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
+        self.transform().forward_points(prepared, points, slopes);
+    }
+
+    fn inverse_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
+        self.transform().inverse_points(prepared, points, slopes);
     }
 
     fn backward(&self, at: At<'_>, grad: Grad<'_>, grad_x: &mut [f64], grad_raw: &mut [f64]) {

@@ -1,7 +1,10 @@
 //! The radial transform: an expansion or contraction around a point.
 
 use super::{At, Grad, Transform};
-use crate::math::scalar::{sigmoid, softplus, softplus_inverse};
+use crate::math::{
+    scalar::{sigmoid, softplus, softplus_inverse},
+    vector::Loops,
+};
 
 /// The least radius α, in units of the base: a narrower bump would only spike on repeated values.
 const MIN_ALPHA: f64 = 1e-2;
@@ -31,6 +34,57 @@ impl Radial {
             return (x[0] - center[0]).abs();
         }
         x.iter().zip(center).fold(0.0, |distance, (x, c)| f64::hypot(distance, x - c))
+    }
+}
+
+/// Many points at once, d = 1.
+struct Points<'a> {
+    alpha: f64,
+    beta: f64,
+    center: f64,
+    points: &'a mut [f64],
+    slopes: &'a mut [f64],
+}
+
+impl<'a> Points<'a> {
+    fn new(prepared: &[f64], points: &'a mut [f64], slopes: &'a mut [f64]) -> Self {
+        Self { alpha: prepared[0], beta: prepared[1], center: prepared[2], points, slopes }
+    }
+}
+
+struct ToBase<'a>(Points<'a>);
+
+impl Loops for ToBase<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let Points { alpha, beta, center, points, slopes } = self.0;
+        for (point, slope) in points.iter_mut().zip(slopes) {
+            let offset = *point - center;
+            let k = alpha / (alpha + offset.abs());
+            *slope *= 1.0 + beta * k * k;
+            *point += beta * k * offset;
+        }
+    }
+}
+
+struct ToData<'a>(Points<'a>);
+
+impl Loops for ToData<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let Points { alpha, beta, center, points, slopes } = self.0;
+        let reach = alpha * (1.0 + beta);
+        for (point, slope) in points.iter_mut().zip(slopes) {
+            // As in `inverse`, with both roots worked out and one taken.
+            let offset = *point - center;
+            let b = reach - offset.abs();
+            let product = 4.0 * alpha * offset.abs();
+            let root = if b.abs() < FAR { f64::mul_add(b, b, product).sqrt() } else { b.abs() };
+            let r = if b > 0.0 { 0.5 * product / (b + root) } else { 0.5 * (root - b) };
+            let k = alpha / (alpha + r);
+            *slope *= 1.0 + beta * k * k;
+            *point -= beta * alpha / (r + reach) * offset;
+        }
     }
 }
 
@@ -82,6 +136,14 @@ impl Transform for Radial {
         for i in 0..self.dim {
             x[i] = z[i] - pull * (z[i] - center[i]);
         }
+    }
+
+    fn forward_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
+        ToBase(Points::new(prepared, points, slopes)).run();
+    }
+
+    fn inverse_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
+        ToData(Points::new(prepared, points, slopes)).run();
     }
 
     fn backward(&self, at: At<'_>, grad: Grad<'_>, grad_x: &mut [f64], grad_raw: &mut [f64]) {

@@ -165,6 +165,20 @@ impl Stack {
         &ws.points[self.places.len() * d..]
     }
 
+    /// For d = 1: moves data points to the base, and multiplies each one's slope by ∂z/∂x.
+    pub fn forward_points(&self, points: &mut [f64], slopes: &mut [f64], ws: &Workspace) {
+        for place in self.places.iter().rev() {
+            place.layer.forward_points(&ws.prepared[place.prepared.clone()], points, slopes);
+        }
+    }
+
+    /// For d = 1: moves base points to the data, and multiplies each one's slope by ∂z/∂x.
+    pub fn inverse_points(&self, points: &mut [f64], slopes: &mut [f64], ws: &Workspace) {
+        for place in &self.places {
+            place.layer.inverse_points(&ws.prepared[place.prepared.clone()], points, slopes);
+        }
+    }
+
     /// The index ξ of an axis's tail over a standard normal base: P(X > x) falls like x^(−1/ξ), and faster than any power where ξ
     /// is 0; below the same.
     ///

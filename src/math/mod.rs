@@ -3,3 +3,4 @@
 pub mod normal;
 pub mod quadrature;
 pub mod scalar;
+pub mod vector;

@@ -14,6 +14,7 @@ use std::ops::Range;
 use crate::{
     config::Activation,
     density::Role,
+    math::vector::{Loops, Tanh},
     model::{
         inputs::{NO_CATEGORY, Row, squash},
         noise::Draws,
@@ -270,7 +271,7 @@ fn add_scaled(sums: &mut [f32], row: &[f32], x: f32) {
 fn activate(activation: Activation, values: &mut [f32]) {
     let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
     match activation {
-        Activation::Tanh => values.iter_mut().for_each(|x| *x = x.tanh()),
+        Activation::Tanh => Tanh(values).run(),
         Activation::Relu => values.iter_mut().for_each(|x| *x = x.max(0.0)),
         Activation::Silu => values.iter_mut().for_each(|x| *x *= sigmoid(*x)),
         Activation::Gelu => values.iter_mut().for_each(|x| {

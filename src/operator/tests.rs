@@ -537,6 +537,36 @@ proptest! {
     }
 }
 
+/// Between what was published before and what was not, it stands where the last commit stood.
+#[test]
+fn an_operator_has_caught_up_before_it_takes_anything_new() {
+    let config = config(&[]);
+    let records: Vec<Record> = (0..400).map(|offset| Record::Event(event(offset, Some(20)))).collect();
+    let mut operator = operator(&config, &[0]);
+    drive(&mut operator, &records[..200], 1);
+    let saved = operator.saved();
+    operator.take_order();
+    drive(&mut operator, &records[200..300], 1);
+
+    let order = operator.take_order();
+    let from = saved.read_from()[&0].offset as usize;
+    let mut restored = Operator::restore(&config, saved, Positions::new(), &order).unwrap();
+    records[from..].iter().for_each(|record| restored.push(Input::Record(record.clone())));
+    let mut num_caught_up = 0;
+    while let Some(taken) = restored.catch_up(&mut Vec::new()) {
+        assert!(taken.is_replayed);
+        num_caught_up += usize::from(taken.is_whole);
+    }
+    assert_eq!(num_caught_up, 300 - from);
+    assert!(!restored.is_restoring());
+    assert_eq!(restored.positions(), operator.positions());
+    assert_eq!(restored.model().updates(), operator.model().updates());
+    let mut actions = Vec::new();
+    while restored.take(&mut actions).is_some() {}
+    assert_eq!(scores(&actions).len(), 100);
+    assert!(restored.model().updates() > operator.model().updates());
+}
+
 #[test]
 fn a_message_that_was_half_taken_is_gone_on_with_at_its_next_row() {
     let config = config(&[]);

@@ -26,6 +26,8 @@ pub(super) struct SingleFigures {
     limits: Vec<f64>,
     /// Of a target that is rounded.
     step: Option<Step>,
+    /// The event's thresholds in the density's unit.
+    thresholds: Vec<f64>,
     workspace: Workspace,
 }
 
@@ -38,6 +40,7 @@ impl SingleFigures {
             shortfalls: score.shortfall.iter().map(|&p| Shortfall::beyond(&Level::from_p(p))).collect(),
             limits: score.limit.clone(),
             step: config.target.step.map(Step),
+            thresholds: Vec::new(),
             workspace: density.workspace(),
             density,
         }
@@ -55,24 +58,29 @@ impl SingleFigures {
 
     pub fn evaluate(&mut self, params: &[f32], own_thresholds: &[f64], figures: &mut Vec<f64>) {
         let target = self.load(params);
-        let Self { density, workspace, .. } = self;
-        for exceed in &self.exceed {
+        let Self { density, workspace, thresholds, .. } = self;
+        thresholds.clear();
+        thresholds.extend(self.exceed.iter().map(|exceed| {
             let threshold = match &exceed.bound {
                 Bound::Constant { threshold, .. } => *threshold,
                 Bound::OfEvent { nth, .. } => own_thresholds[*nth],
                 Bound::Together(_) => f64::NAN, // of several targets alone
             };
-            let threshold = self.step.map_or(threshold, |step| step.end(threshold));
-            // A threshold that the event does not bring is NaN, and so is its probability.
-            figures.push(if threshold.is_nan() {
-                f64::NAN
-            } else {
-                density.log_sf(target.normalise(threshold), workspace).exp()
-            });
+            target.normalise(self.step.map_or(threshold, |step| step.end(threshold)))
+        }));
+        let begin = figures.len();
+        figures.resize(begin + self.exceed.len() + self.quantiles.len(), 0.0);
+        let (exceed, quantiles) = figures[begin..].split_at_mut(self.exceed.len());
+        density.exceed(thresholds, exceed, workspace);
+        // A threshold that the event does not bring is NaN, and so is its probability.
+        for (p, threshold) in exceed.iter_mut().zip(&*thresholds).filter(|(_, threshold)| threshold.is_nan())
+        {
+            *p = *threshold;
         }
-        for level in &self.quantiles {
-            let quantile = target.restore(density.quantile(level, workspace));
-            figures.push(self.step.map_or(quantile, |step| step.round(quantile)));
+        density.quantiles(&self.quantiles, quantiles, workspace);
+        for quantile in quantiles {
+            let restored = target.restore(*quantile);
+            *quantile = self.step.map_or(restored, |step| step.round(restored));
         }
         // Of the target before it is rounded, which changes the mean by less than half a step; but no less than the quantile.
         for shortfall in &self.shortfalls {

@@ -8,6 +8,8 @@ mod lambert;
 mod pareto;
 mod wallace;
 
+use std::slice;
+
 pub use lambert::Lambert;
 pub use pareto::Pareto;
 pub use wallace::Wallace;
@@ -44,6 +46,17 @@ pub trait Shape: Copy {
 
     /// w(u).
     fn to_data(self, u: f64, index: f64) -> f64;
+
+    /// For points with these prepared parameters (d = 1), what [`Transform::forward_points`] does, where there is a way without branches.
+    /// Whether there is one for all of them; if not, nothing is changed.
+    fn move_to_base(self, _prepared: &[f64], _points: &mut [f64], _slopes: &mut [f64]) -> bool {
+        false
+    }
+
+    /// The same of [`Transform::inverse_points`].
+    fn move_to_data(self, _prepared: &[f64], _points: &mut [f64], _slopes: &mut [f64]) -> bool {
+        false
+    }
 
     /// How u and the logarithm of its slope change.
     fn derivatives(self, w: f64, index: f64) -> Derivatives;
@@ -138,6 +151,36 @@ impl<S: Shape> Transform for Tail<S> {
         for i in 0..d {
             let w = self.shape.to_data(z[i].abs(), prepared[self.place(3, z[i], i)]).min(MAX_DISTANCE);
             x[i] = prepared[i] + w.copysign(z[i]) / prepared[2 * d + i];
+        }
+    }
+
+    fn forward_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
+        if self.shape.move_to_base(prepared, points, slopes) {
+            return;
+        }
+        // One by one, so that what becomes of a point does not depend on the others.
+        for (point, slope) in points.iter_mut().zip(slopes) {
+            let (one, its_slope) = (slice::from_mut(point), slice::from_mut(slope));
+            if !self.shape.move_to_base(prepared, one, its_slope) {
+                let mut z = [0.0];
+                its_slope[0] *= self.forward(prepared, one, &mut z).exp();
+                one.copy_from_slice(&z);
+            }
+        }
+    }
+
+    fn inverse_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
+        if self.shape.move_to_data(prepared, points, slopes) {
+            return;
+        }
+        for (point, slope) in points.iter_mut().zip(slopes) {
+            let (one, its_slope) = (slice::from_mut(point), slice::from_mut(slope));
+            if !self.shape.move_to_data(prepared, one, its_slope) {
+                let (mut x, mut z) = ([0.0], [0.0]);
+                self.inverse(prepared, one, &mut x);
+                its_slope[0] *= self.forward(prepared, &x, &mut z).exp();
+                one.copy_from_slice(&x);
+            }
         }
     }
 

@@ -1,7 +1,10 @@
 //! Student-t tails, by a transform that is all but exact for them.
 
 use super::{Derivatives, FAR, Shape};
-use crate::math::scalar::softplus;
+use crate::math::{
+    scalar::softplus,
+    vector::{self, Loops},
+};
 
 /// ξ w² = exp(ξ u²) − 1, so that u² = log(1 + ξ w²) / ξ: what makes Student's t with 1/ξ degrees of freedom nearly normal (Wallace
 /// 1959, "Bounds on normal approximations to Student's and the chi-square distributions", section 3, without its correction
@@ -12,6 +15,8 @@ use crate::math::scalar::softplus;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wallace;
 
+/// Where w is still far below what [`super::MAX_DISTANCE`] allows.
+const FARTHEST_RISE: f64 = 300.0;
 /// Below this, differences of logarithms are taken from their series.
 const SMALL: f64 = 1e-2;
 
@@ -40,6 +45,72 @@ fn elasticity(t: f64) -> f64 {
     scaled_slope / value
 }
 
+/// Many points at once, with the layer's parameters, d = 1.
+struct Points<'a> {
+    location: f64,
+    rate: f64,
+    /// Below the location and above it.
+    indices: [f64; 2],
+    points: &'a mut [f64],
+    slopes: &'a mut [f64],
+}
+
+impl<'a> Points<'a> {
+    fn new(prepared: &[f64], points: &'a mut [f64], slopes: &'a mut [f64]) -> Self {
+        let [location, _, rate, below, above] = *prepared else { unreachable!("the parameters of one axis") };
+        Self { location, rate, indices: [below, above], points, slopes }
+    }
+
+    fn scaled(&self, x: f64) -> f64 {
+        (x - self.location) * self.rate
+    }
+
+    /// ξ u², which log(1 + ξ w²) is.
+    fn rise(&self, u: f64) -> f64 {
+        square_by(self.indices, u)
+    }
+}
+
+/// ξ a² with the ξ of a's side.
+#[inline(always)]
+fn square_by([below, above]: [f64; 2], a: f64) -> f64 {
+    (if a >= 0.0 { above } else { below }) * (a * a)
+}
+
+struct ToBase<'a>(Points<'a>);
+
+impl Loops for ToBase<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let Points { location, rate, indices, points, slopes } = self.0;
+        for (point, slope) in points.iter_mut().zip(slopes) {
+            let a = (*point - location) * rate;
+            let t = square_by(indices, a);
+            let shrink = vector::ln_1p(t) / t;
+            let root = if t > 1e-8 { shrink } else { 1.0 - 0.5 * t }.sqrt();
+            *slope *= rate / (root * (1.0 + t));
+            *point = a * root;
+        }
+    }
+}
+
+struct ToData<'a>(Points<'a>);
+
+impl Loops for ToData<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let Points { location, rate, indices, points, slopes } = self.0;
+        for (point, slope) in points.iter_mut().zip(slopes) {
+            let rise = square_by(indices, *point);
+            let less_one = vector::exp_m1(rise);
+            let stretch = less_one / rise;
+            let root = if rise > 1e-8 { stretch } else { 1.0 + 0.5 * rise }.sqrt();
+            *slope *= rate * root / (1.0 + less_one);
+            *point = location + *point * root / rate;
+        }
+    }
+}
+
 impl Shape for Wallace {
     fn to_base(self, w: f64, index: f64) -> (f64, f64) {
         if w == f64::INFINITY {
@@ -62,6 +133,24 @@ impl Shape for Wallace {
         } else {
             (0.5 * (rise - index.ln())).exp()
         }
+    }
+
+    fn move_to_base(self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) -> bool {
+        let points = Points::new(prepared, points, slopes);
+        if !points.points.iter().all(|&x| points.scaled(x).abs() <= FAR) {
+            return false;
+        }
+        ToBase(points).run();
+        true
+    }
+
+    fn move_to_data(self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) -> bool {
+        let points = Points::new(prepared, points, slopes);
+        if !points.points.iter().all(|&u| points.rise(u) < FARTHEST_RISE) {
+            return false;
+        }
+        ToData(points).run();
+        true
     }
 
     fn derivatives(self, w: f64, index: f64) -> Derivatives {
