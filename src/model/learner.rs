@@ -6,6 +6,7 @@ use crate::{
     config,
     density::{self, Learnable},
     model::{
+        backprop::Backprop,
         inputs::Row,
         net::Shape,
         noise::{self, Draws},
@@ -13,14 +14,13 @@ use crate::{
         rescale::{self, Weights},
         saved::{Misfit, SavedLearner},
         standardiser::Rescaling,
-        twin::Twin,
     },
 };
 
 /// The weights under training, and all that moves them.
 pub struct Learner {
     density: Arc<dyn Learnable>,
-    twin: Twin,
+    backprop: Backprop,
     optimizer: Optimizer,
     config: config::Learn,
     seed: u64,
@@ -37,7 +37,6 @@ pub struct Learner {
     /// Labelled records seen.
     records: u64,
     updates: u64,
-    gradient: Vec<f32>,
     workspace: density::Workspace,
     /// With respect to one row's density parameters.
     row_gradient: Vec<f64>,
@@ -112,12 +111,11 @@ impl Learner {
             ),
             frozen: shape.frozen().to_vec(),
             output_bias: shape.output_bias(),
-            twin: Twin::new(shape),
+            backprop: Backprop::new(shape),
             config,
             seed,
             noisy,
             averaged: trained.clone(),
-            gradient: vec![0.0; trained.len()],
             trained,
             batches: 0,
             records: 0,
@@ -150,7 +148,7 @@ impl Learner {
     fn rescale(&mut self, change: impl FnOnce(&Shape, &mut Weights<'_>)) -> bool {
         let before = (self.trained.clone(), self.averaged.clone(), self.optimizer.clone());
         let values = [&mut self.trained[..], &mut self.averaged[..]];
-        change(self.twin.shape(), &mut Weights { values, moments: self.optimizer.moments_mut() });
+        change(self.backprop.shape(), &mut Weights { values, moments: self.optimizer.moments_mut() });
         let is_finite = self.trained.iter().chain(&self.averaged).all(|weight| weight.is_finite());
         if is_finite && self.optimizer.is_finite() {
             return true;
@@ -248,13 +246,13 @@ impl Learner {
         }
     }
 
-    /// Leaves the gradient in `self.gradient`; gives the mean loss and the gradient's norm.
+    /// Leaves the gradient in `self.backprop`; gives the mean loss and the gradient's norm.
     fn differentiate(&mut self, rows: &[Row], targets: &[f64], half_step: Option<f64>) -> (f64, f64) {
-        let Self { density, twin, trained, gradient, workspace: ws, row_gradient: grad, frozen, .. } = self;
+        let Self { density, backprop, trained, workspace: ws, row_gradient: grad, frozen, .. } = self;
         let (dim, num_params) = (density.dim(), density.num_params());
         let share = 1.0 / rows.len() as f64;
         let mut loss = 0.0;
-        let result = twin.gradient(trained, rows, |outputs, grad_outputs| {
+        backprop.run(trained, rows, |outputs, grad_outputs| {
             let parts = outputs.chunks_exact(num_params).zip(targets.chunks_exact(dim));
             for ((params, y), out) in parts.zip(grad_outputs.chunks_exact_mut(num_params)) {
                 density.load(params, ws);
@@ -268,21 +266,13 @@ impl Learner {
                 }
             }
         });
-        match result {
-            Ok(computed) => {
-                gradient.copy_from_slice(computed);
-                frozen.iter().for_each(|&at| gradient[at] = 0.0);
-            }
-            Err(error) => {
-                tracing::error!(%error, "libtorch could not compute a gradient; the step is skipped");
-                return (loss, f64::NAN);
-            }
-        }
+        let gradient = backprop.gradient_mut();
+        frozen.iter().for_each(|&at| gradient[at] = 0.0);
         (loss, norm(gradient))
     }
 
     fn descend(&mut self, gradient_norm: f64) -> Taken {
-        let gradient = &mut self.gradient;
+        let gradient = self.backprop.gradient_mut();
         let clipped = gradient_norm > self.config.clip;
         if clipped {
             let factor = (self.config.clip / gradient_norm) as f32;
