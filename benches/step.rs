@@ -222,7 +222,7 @@ impl Reference {
             let keep = self.keep.min(self.steps / (self.steps + 9.0));
             tch::no_grad(|| {
                 for (average, variable) in self.average.iter_mut().zip(self.optimizer.trainable_variables()) {
-                    let _ = average.lerp_(&variable, 1.0 - keep);
+                    drop(average.lerp_(&variable, 1.0 - keep));
                 }
             });
         }
