@@ -38,7 +38,7 @@ docs: setup ## the API's documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
 
 bench: setup ## benchmarks, some of them on a real Kafka
-	scripts/kafka.sh with cargo bench --profile release --bench hot_path --bench delivery
+	scripts/kafka.sh with cargo bench --profile release --bench hot_path --bench step --bench delivery
 
 EVENTS ?= 200000
 SEEDS ?= 1

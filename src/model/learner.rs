@@ -4,8 +4,9 @@ use std::{ops::Range, sync::Arc};
 
 use crate::{
     config,
-    density::Learnable,
+    density::{self, Learnable},
     model::{
+        backprop::Backprop,
         inputs::Row,
         net::Shape,
         noise::{self, Draws},
@@ -13,14 +14,13 @@ use crate::{
         rescale::{self, Weights},
         saved::{Misfit, SavedLearner},
         standardiser::Rescaling,
-        twin::Twin,
     },
 };
 
 /// The weights under training, and all that moves them.
 pub struct Learner {
     density: Arc<dyn Learnable>,
-    twin: Twin,
+    backprop: Backprop,
     optimizer: Optimizer,
     config: config::Learn,
     seed: u64,
@@ -37,7 +37,9 @@ pub struct Learner {
     /// Labelled records seen.
     records: u64,
     updates: u64,
-    gradient: Vec<f32>,
+    workspace: density::Workspace,
+    /// With respect to one row's density parameters.
+    row_gradient: Vec<f64>,
 }
 
 /// How far from 0 the bias of a scale's logarithm may be brought by a target's new unit: what the inputs add has to fit in, too.
@@ -97,6 +99,8 @@ impl Learner {
     ) -> Self {
         let trained = shape.initial_weights(seed, &density.initial(&[]));
         Self {
+            workspace: density.workspace(),
+            row_gradient: vec![0.0; density.num_params()],
             density,
             optimizer: Optimizer::new(
                 config.optimizer,
@@ -107,12 +111,11 @@ impl Learner {
             ),
             frozen: shape.frozen().to_vec(),
             output_bias: shape.output_bias(),
-            twin: Twin::new(shape),
+            backprop: Backprop::new(shape),
             config,
             seed,
             noisy,
             averaged: trained.clone(),
-            gradient: vec![0.0; trained.len()],
             trained,
             batches: 0,
             records: 0,
@@ -145,7 +148,7 @@ impl Learner {
     fn rescale(&mut self, change: impl FnOnce(&Shape, &mut Weights<'_>)) -> bool {
         let before = (self.trained.clone(), self.averaged.clone(), self.optimizer.clone());
         let values = [&mut self.trained[..], &mut self.averaged[..]];
-        change(self.twin.shape(), &mut Weights { values, moments: self.optimizer.moments_mut() });
+        change(self.backprop.shape(), &mut Weights { values, moments: self.optimizer.moments_mut() });
         let is_finite = self.trained.iter().chain(&self.averaged).all(|weight| weight.is_finite());
         if is_finite && self.optimizer.is_finite() {
             return true;
@@ -205,13 +208,13 @@ impl Learner {
     }
 
     /// Learns from one mini-batch: a row of inputs and a row of normalised targets (`dim` each) a record. With `half_step`, a
-    /// target (d = 1) is known to be that near, and its interval's probability is what is likely.
+    /// target (d = 1) is known to be that near, and its interval's probability is what is likely. Both take the noise.
     ///
     /// A batch whose loss or gradient is not finite moves nothing, so the weights are finite at all times.
-    pub fn step(&mut self, mut rows: Vec<Row>, mut targets: Vec<f64>, half_step: Option<f64>) -> Step {
+    pub fn step(&mut self, rows: &mut [Row], targets: &mut [f64], half_step: Option<f64>) -> Step {
         self.batches += 1;
-        self.add_noise(&mut rows, &mut targets);
-        let (loss_nats, gradient_norm) = self.differentiate(&rows, &targets, half_step);
+        self.add_noise(rows, targets);
+        let (loss_nats, gradient_norm) = self.differentiate(rows, targets, half_step);
         let taken = if !loss_nats.is_finite() {
             Taken::Skipped(Skip::Loss)
         } else if !gradient_norm.is_finite() {
@@ -243,53 +246,39 @@ impl Learner {
         }
     }
 
-    /// Leaves the gradient in `self.gradient`; gives the mean loss and the gradient's norm.
+    /// Leaves the gradient in `self.backprop`; gives the mean loss and the gradient's norm.
     fn differentiate(&mut self, rows: &[Row], targets: &[f64], half_step: Option<f64>) -> (f64, f64) {
-        let Self { density, twin, trained, gradient, frozen, .. } = self;
+        let Self { density, backprop, trained, workspace: ws, row_gradient: grad, frozen, .. } = self;
         let (dim, num_params) = (density.dim(), density.num_params());
         let share = 1.0 / rows.len() as f64;
-        let mut workspace = density.workspace();
-        let mut row_gradient = vec![0.0; num_params];
         let mut loss = 0.0;
-        let result = twin.gradient(trained, rows, |outputs, grad_outputs| {
+        backprop.run(trained, rows, |outputs, grad_outputs| {
             let parts = outputs.chunks_exact(num_params).zip(targets.chunks_exact(dim));
             for ((params, y), out) in parts.zip(grad_outputs.chunks_exact_mut(num_params)) {
-                density.load(params, &mut workspace);
-                let (grad, ws) = (&mut row_gradient, &mut workspace);
+                density.load(params, ws);
                 loss -= share
                     * match half_step {
                         None => density.log_density_grad(y, grad, ws),
                         Some(half) => density.log_rounded_grad(y[0], half, grad, ws),
                     };
-                for (out, g) in out.iter_mut().zip(&row_gradient) {
+                for (out, g) in out.iter_mut().zip(&*grad) {
                     *out = (-share * g) as f32;
                 }
             }
         });
-        match result {
-            Ok(computed) => {
-                gradient.copy_from_slice(computed);
-                frozen.iter().for_each(|&at| gradient[at] = 0.0);
-            }
-            Err(error) => {
-                tracing::error!(%error, "libtorch could not compute a gradient; the step is skipped");
-                return (loss, f64::NAN);
-            }
-        }
-        let norm = gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
-        (loss, norm)
+        let gradient = backprop.gradient_mut();
+        frozen.iter().for_each(|&at| gradient[at] = 0.0);
+        (loss, norm(gradient))
     }
 
     fn descend(&mut self, gradient_norm: f64) -> Taken {
+        let gradient = self.backprop.gradient_mut();
         let clipped = gradient_norm > self.config.clip;
         if clipped {
             let factor = (self.config.clip / gradient_norm) as f32;
-            self.gradient.iter_mut().for_each(|g| *g *= factor);
+            gradient.iter_mut().for_each(|g| *g *= factor);
         }
-        let before = (self.trained.clone(), self.optimizer.clone());
-        self.optimizer.step(&mut self.trained, &self.gradient);
-        if !(self.optimizer.is_finite() && self.trained.iter().all(|w| w.is_finite())) {
-            (self.trained, self.optimizer) = before;
+        if !self.optimizer.step(&mut self.trained, gradient) {
             return Taken::Skipped(Skip::Gradient);
         }
         self.updates += 1;
@@ -301,4 +290,18 @@ impl Learner {
         }
         if clipped { Taken::Clipped } else { Taken::Whole }
     }
+}
+
+/// The Euclidean norm, from several sums: one alone would wait for itself.
+fn norm(gradient: &[f32]) -> f64 {
+    let mut sums = [0.0; 8];
+    let mut add = |values: &[f32]| {
+        for (sum, &g) in sums.iter_mut().zip(values) {
+            *sum += f64::from(g) * f64::from(g);
+        }
+    };
+    let (chunks, rest) = gradient.as_chunks::<8>();
+    chunks.iter().for_each(|chunk| add(chunk));
+    add(rest);
+    sums.iter().sum::<f64>().sqrt()
 }

@@ -8,6 +8,7 @@ use crate::{
     record::Event,
 };
 
+pub mod backprop;
 pub mod baseline;
 pub mod calibrator;
 pub mod inputs;
@@ -63,6 +64,15 @@ pub struct Model {
     seed: u64,
     row: Row,
     workspace: Workspace,
+    batch: Batch,
+}
+
+/// Space for what a step learns from.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<Row>,
+    /// In normalised units.
+    labels: Vec<f64>,
 }
 
 /// A target's unit may become any that is likely.
@@ -103,6 +113,7 @@ impl Model {
             seed: config.model.seed,
             row: Row::default(),
             workspace: Workspace::default(),
+            batch: Batch::default(),
         }
     }
 
@@ -298,16 +309,15 @@ impl Model {
 
     /// Takes one step on these events.
     fn take_step(&mut self, events: &[Arc<Event>]) -> Step {
-        let mut targets = Vec::with_capacity(events.len() * self.targets.len());
-        let mut rows = Vec::with_capacity(events.len());
-        for event in events {
-            let mut row = Row::default();
-            self.inputs.encode(event, &mut row);
-            rows.push(row);
-            targets.extend(normalised(&self.targets, event));
+        let Batch { rows, labels } = &mut self.batch;
+        labels.clear();
+        rows.resize_with(events.len(), Row::default);
+        for (event, row) in events.iter().zip(&mut *rows) {
+            self.inputs.encode(event, row);
+            labels.extend(normalised(&self.targets, event));
         }
         let half_step = self.step.map(|step| 0.5 * step / self.targets[0].normaliser().scale);
-        let mut step = self.learner.step(rows, targets, half_step);
+        let mut step = self.learner.step(rows, labels, half_step);
         // The probability of an interval has no unit.
         if half_step.is_none() {
             step.loss_nats += self.targets.iter().map(|target| target.normaliser().scale.ln()).sum::<f64>();

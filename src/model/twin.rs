@@ -1,4 +1,4 @@
-//! The net's twin in libtorch: gradients by automatic differentiation.
+//! The net's twin in libtorch: gradients by automatic differentiation, the oracle of `backprop`.
 //!
 //! It holds no state: weights go in and gradients come out, as plain vectors. libtorch runs the net forward to the
 //! density parameters o, the caller gives the loss's gradient in o, and the backward pass of Σ o·gradient carries

@@ -1,0 +1,146 @@
+//! Products of small matrices in single precision. Every sum is taken in the order of its terms, so that a product's bits depend on nothing
+//! but its factors.
+
+/// Rows and columns of a tile of the product, whose sums stay in registers.
+const ROWS: usize = 4;
+const COLUMNS: usize = 8;
+
+/// A matrix, or a transposed one, over numbers that lie elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    values: &'a [f32],
+    /// How long a row of `values` is.
+    width: usize,
+    is_transposed: bool,
+}
+
+impl<'a> Matrix<'a> {
+    /// The matrix whose rows, of length `width`, stand in `values` one after another.
+    #[must_use]
+    pub fn new(values: &'a [f32], width: usize) -> Self {
+        debug_assert!(values.len().is_multiple_of(width.max(1)), "the last row is whole");
+        Self { values, width, is_transposed: false }
+    }
+
+    /// Its transpose.
+    #[must_use]
+    pub fn transposed(self) -> Self {
+        Self { is_transposed: !self.is_transposed, ..self }
+    }
+
+    /// Writes its columns `start`, `start + 1`, … as rows of `N`, with zeros where it has no more of them.
+    fn pack<const N: usize>(self, start: usize, packed: &mut Vec<[f32; N]>) {
+        let height = self.values.len().checked_div(self.width).unwrap_or(0);
+        if self.is_transposed {
+            let at = packed.len();
+            packed.resize(at + self.width, [0.0; N]);
+            let rows = self.values.chunks_exact(self.width.max(1));
+            for (nth, row) in rows.skip(start).take(N).enumerate() {
+                for (packed, &value) in packed[at..].iter_mut().zip(row) {
+                    packed[nth] = value;
+                }
+            }
+        } else {
+            let len = N.min(self.width - start);
+            packed.extend((0..height).map(|row| {
+                let mut part = [0.0; N];
+                part[..len].copy_from_slice(&self.values[row * self.width + start..][..len]);
+                part
+            }));
+        }
+    }
+}
+
+/// Computes products, in space that it keeps.
+#[derive(Debug, Clone, Default)]
+pub struct Multiplier {
+    left: Vec<[f32; ROWS]>,
+    right: Vec<[f32; COLUMNS]>,
+}
+
+impl Multiplier {
+    /// product += left · right, with `width` columns.
+    pub fn add(&mut self, left: Matrix<'_>, right: Matrix<'_>, product: &mut [f32], width: usize) {
+        if product.is_empty() {
+            return;
+        }
+        self.right.clear();
+        for column in (0..width).step_by(COLUMNS) {
+            right.pack(column, &mut self.right);
+        }
+        let depth = self.right.len() / width.div_ceil(COLUMNS);
+        for (nth, rows) in product.chunks_mut(ROWS * width).enumerate() {
+            self.left.clear();
+            left.transposed().pack(nth * ROWS, &mut self.left);
+            debug_assert_eq!(self.left.len(), depth);
+            for (column, right) in (0..width).step_by(COLUMNS).zip(self.right.chunks_exact(depth.max(1))) {
+                let len = COLUMNS.min(width - column);
+                let mut sums = [[0.0; COLUMNS]; ROWS];
+                for (sums, row) in sums.iter_mut().zip(rows.chunks_exact(width)) {
+                    sums[..len].copy_from_slice(&row[column..][..len]);
+                }
+                let sums = tile(&self.left, right, sums);
+                for (sums, row) in sums.iter().zip(rows.chunks_exact_mut(width)) {
+                    row[column..][..len].copy_from_slice(&sums[..len]);
+                }
+            }
+        }
+    }
+}
+
+/// sums + Σ left · right
+fn tile(
+    left: &[[f32; ROWS]],
+    right: &[[f32; COLUMNS]],
+    mut sums: [[f32; COLUMNS]; ROWS],
+) -> [[f32; COLUMNS]; ROWS] {
+    for (left, right) in left.iter().zip(right) {
+        for (sums, &a) in sums.iter_mut().zip(left) {
+            for (sum, &b) in sums.iter_mut().zip(right) {
+                *sum += a * b;
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(len: usize, seed: u32) -> Vec<f32> {
+        (0..len as u32).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.0 - 1.0).collect()
+    }
+
+    #[test]
+    fn a_product_is_the_sum_in_order_whatever_the_sizes_and_the_layouts() {
+        let mut multiplier = Multiplier::default();
+        for (height, depth, width) in [(1, 1, 1), (3, 5, 7), (4, 0, 8), (9, 33, 17), (8, 16, 24), (0, 3, 2)] {
+            let (a, b, start) =
+                (values(height * depth, 1), values(depth * width, 2), values(height * width, 3));
+            let turned = |values: &[f32], width: usize| -> Vec<f32> {
+                (0..width)
+                    .flat_map(|column| values.iter().skip(column).step_by(width.max(1)).copied())
+                    .collect()
+            };
+            let (a_turned, b_turned) = (turned(&a, depth), turned(&b, width));
+            let mut expected = start.clone();
+            for row in 0..height {
+                for column in 0..width {
+                    for at in 0..depth {
+                        expected[row * width + column] += a[row * depth + at] * b[at * width + column];
+                    }
+                }
+            }
+            for (left, right) in [
+                (Matrix::new(&a, depth), Matrix::new(&b, width)),
+                (Matrix::new(&a_turned, height).transposed(), Matrix::new(&b, width)),
+                (Matrix::new(&a, depth), Matrix::new(&b_turned, depth).transposed()),
+            ] {
+                let mut product = start.clone();
+                multiplier.add(left, right, &mut product, width);
+                assert_eq!(product, expected, "{height} × {depth} × {width}");
+            }
+        }
+    }
+}
