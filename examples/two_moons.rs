@@ -75,7 +75,7 @@ fn draw(nth: usize) -> (Event, f64) {
     let (angle, is_lower, t) = (2.0 * PI * draws.uniform(), draws.uniform() < 0.5, PI * draws.uniform());
     let [a, b] = arc(is_lower, t);
     let place = [a + WIDTH * draws.normal(), b + WIDTH * draws.normal()];
-    let target = Target { values: turned(place, angle).into(), known: Known::WithEvent };
+    let target = Target { values: turned(place, angle).to_vec().into(), known: Known::WithEvent };
     (event(angle, Some(target)), angle)
 }
 

@@ -774,7 +774,7 @@ fn joint_event(offset: i64) -> Event {
     let mut event = event(offset, Some(2));
     let first = event.target.as_ref().unwrap().values[0];
     let second = first + 0.5 * Draws::new(12, 0, offset as usize).normal();
-    event.target.as_mut().unwrap().values = [first, second].into();
+    event.target.as_mut().unwrap().values = vec![first, second].into();
     event
 }
 

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray,
-        StructArray, UInt64Array,
+        Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, LargeStringArray, RecordBatch,
+        StringArray, StringViewArray, StructArray, UInt64Array,
     },
     buffer::{Buffer, NullBuffer},
     compute::cast,
@@ -155,7 +155,9 @@ enum Cells {
     Int(Int64Array),
     UInt(UInt64Array),
     Float(Float64Array),
-    Text(StringViewArray),
+    Text(StringArray),
+    LargeText(LargeStringArray),
+    TextView(StringViewArray),
     /// With µs to the unit; nanoseconds are divided.
     Time(Int64Array, TimeScale),
     /// Of a type that no field may have, in words.
@@ -184,9 +186,9 @@ impl Column {
             D::Float16 | D::Float32 | D::Float64 => {
                 Cells::Float(cast(array, &D::Float64)?.as_primitive::<Float64Type>().clone())
             }
-            D::Utf8 | D::LargeUtf8 | D::Utf8View => {
-                Cells::Text(cast(array, &D::Utf8View)?.as_string_view().clone())
-            }
+            D::Utf8 => Cells::Text(array.as_string().clone()),
+            D::LargeUtf8 => Cells::LargeText(array.as_string().clone()),
+            D::Utf8View => Cells::TextView(array.as_string_view().clone()),
             D::Timestamp(unit, _) => Cells::Time(ints(array)?, TimeScale::of(*unit)),
             D::Date32 => Cells::Time(ints(&cast(array, &D::Int32)?)?, TimeScale::Times(86_400_000_000)),
             D::Date64 => Cells::Time(ints(array)?, TimeScale::Times(1_000)),
@@ -207,6 +209,8 @@ impl Column {
             Cells::UInt(array) => Value::UInt(array.value(row)),
             Cells::Float(array) => Value::Float(array.value(row)),
             Cells::Text(array) => Value::Text(array.value(row).into()),
+            Cells::LargeText(array) => Value::Text(array.value(row).into()),
+            Cells::TextView(array) => Value::Text(array.value(row).into()),
             Cells::Time(array, scale) => Value::Time(scale.to_us(array.value(row))),
             Cells::Other(what) => Value::Other(what.clone()),
         }

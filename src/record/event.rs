@@ -2,6 +2,7 @@
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 /// One value of a record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,7 +69,7 @@ impl Event {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// One finite value a target field.
-    pub values: Box<[f64]>,
+    pub values: SmallVec<[f64; 1]>,
     /// When it becomes known.
     pub known: Known,
 }

@@ -1,5 +1,7 @@
 //! What a row's values mean: the rules that every format shares.
 
+use smallvec::SmallVec;
+
 use super::{
     CarryType, Cell, Event, Known, MAX_OWN_BYTES, Message, RejectReason, Target,
     plan::{Plan, Reading},
@@ -86,9 +88,11 @@ fn event_time(plan: &Plan, row: &RowReader<'_>, message: &Message<'_>) -> Result
 
 /// The target where all of its fields are there.
 fn target(plan: &Plan, row: &RowReader<'_>) -> Result<Option<Target>, Fault> {
-    let values = plan.target.iter().map(|&slot| row.number(slot).transpose());
-    // All fields are looked at before a missing one ends it, so that a wrongly typed one is found.
-    let values: Vec<f64> = values.flatten().collect::<Result<_, Fault>>()?;
+    let mut values = SmallVec::with_capacity(plan.target.len());
+    for &slot in &plan.target {
+        // All fields are looked at before a missing one ends it, so that a wrongly typed one is found.
+        values.extend(row.number(slot)?);
+    }
     if values.len() < plan.target.len() {
         return Ok(None);
     }
@@ -102,7 +106,7 @@ fn target(plan: &Plan, row: &RowReader<'_>) -> Result<Option<Target>, Fault> {
         None => Known::WithEvent,
         Some((slot, unit)) => Known::At(row.time(slot, unit)?),
     };
-    Ok(Some(Target { values: values.into(), known }))
+    Ok(Some(Target { values, known }))
 }
 
 /// A row's values with their names, for the details of faults.

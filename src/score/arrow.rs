@@ -25,6 +25,9 @@ pub const CONTENT_TYPE: &str = "application/vnd.apache.arrow.stream";
 /// a small batch are shorter than the usual 64.
 const ALIGNMENT_BYTES: usize = 8;
 
+/// For so many bytes a text or key room is made at first.
+const USUAL_TEXT_BYTES: usize = 8;
+
 /// A batch that could not be encoded; trying again can't help.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot encode a batch of rows, which is a defect in tailwater: please report it: {0}")]
@@ -36,6 +39,8 @@ pub struct BatchBuilder<R> {
     schema: RowSchema<R>,
     columns: Vec<Column>,
     num_rows: usize,
+    /// Rows of the last batch: room for as many is made for the next one, when its first comes.
+    last_rows: usize,
     /// Bytes of the rows so far.
     row_bytes: usize,
     /// Bytes of a stream without rows, with room for all buffers' padding.
@@ -48,10 +53,14 @@ impl<R: Row> BatchBuilder<R> {
     /// # Errors
     /// When Arrow refuses the schema.
     pub fn new(schema: &RowSchema<R>) -> Result<Self, EncodeError> {
-        let columns: Vec<_> =
-            schema.arrow().fields().iter().map(|field| Column::new(field.data_type())).collect();
-        let mut builder =
-            Self { schema: schema.clone(), columns, num_rows: 0, row_bytes: 0, overhead_bytes: 0 };
+        let mut builder = Self {
+            schema: schema.clone(),
+            columns: Column::all(schema, 0),
+            num_rows: 0,
+            last_rows: 0,
+            row_bytes: 0,
+            overhead_bytes: 0,
+        };
         // A column has at most three buffers, each padded, one of them with an offset more than rows.
         let padding_bytes = 3 * ALIGNMENT_BYTES * builder.columns.len();
         builder.overhead_bytes = builder.finish()?.len() + padding_bytes;
@@ -63,6 +72,9 @@ impl<R: Row> BatchBuilder<R> {
     /// # Panics
     /// When the row's figures, carried fields or parameters are not as many as the schema has.
     pub fn push(&mut self, row: &R) {
+        if self.num_rows == 0 {
+            self.columns = Column::all(&self.schema, self.last_rows);
+        }
         let mut sink = ArrowSink {
             columns: self.columns.iter_mut(),
             has_row: self.schema.has_row(),
@@ -105,7 +117,7 @@ impl<R: Row> BatchBuilder<R> {
     /// # Errors
     /// When they are no batch to Arrow.
     pub fn finish_batch(&mut self) -> Result<RecordBatch, EncodeError> {
-        self.num_rows = 0;
+        self.last_rows = std::mem::take(&mut self.num_rows);
         self.row_bytes = 0;
         let columns = self.columns.iter_mut().map(Column::finish).collect();
         Ok(RecordBatch::try_new(self.schema.arrow().clone(), columns)?)
@@ -126,20 +138,29 @@ enum Column {
 }
 
 impl Column {
-    fn new(data_type: &DataType) -> Self {
+    /// The columns of a schema, with room for so many rows.
+    fn all<R>(schema: &RowSchema<R>, num_rows: usize) -> Vec<Self> {
+        schema.arrow().fields().iter().map(|field| Self::new(field.data_type(), num_rows)).collect()
+    }
+
+    fn new(data_type: &DataType, num_rows: usize) -> Self {
+        let num_bytes = USUAL_TEXT_BYTES * num_rows;
         match data_type {
-            DataType::Binary => Self::Binary(BinaryBuilder::new()),
-            DataType::Int32 => Self::Int32(Int32Builder::new()),
-            DataType::Int64 => Self::Int64(Int64Builder::new()),
-            DataType::UInt32 => Self::UInt32(UInt32Builder::new()),
-            DataType::UInt64 => Self::UInt64(UInt64Builder::new()),
-            DataType::Float64 => Self::Float(Float64Builder::new()),
-            DataType::Utf8 => Self::Text(StringBuilder::new()),
+            DataType::Binary => Self::Binary(BinaryBuilder::with_capacity(num_rows, num_bytes)),
+            DataType::Int32 => Self::Int32(Int32Builder::with_capacity(num_rows)),
+            DataType::Int64 => Self::Int64(Int64Builder::with_capacity(num_rows)),
+            DataType::UInt32 => Self::UInt32(UInt32Builder::with_capacity(num_rows)),
+            DataType::UInt64 => Self::UInt64(UInt64Builder::with_capacity(num_rows)),
+            DataType::Float64 => Self::Float(Float64Builder::with_capacity(num_rows)),
+            DataType::Utf8 => Self::Text(StringBuilder::with_capacity(num_rows, num_bytes)),
             DataType::Timestamp(..) => {
-                Self::Time(TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()))
+                let builder = TimestampMicrosecondBuilder::with_capacity(num_rows);
+                Self::Time(builder.with_data_type(data_type.clone()))
             }
             DataType::FixedSizeList(_, length) => {
-                Self::Params(FixedSizeListBuilder::new(Float32Builder::new(), *length).with_field(param()))
+                let values = Float32Builder::with_capacity(*length as usize * num_rows);
+                let builder = FixedSizeListBuilder::with_capacity(values, *length, num_rows);
+                Self::Params(builder.with_field(param()))
             }
             other => unreachable!("no output column has the type {other}"),
         }
