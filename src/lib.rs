@@ -7,14 +7,14 @@
 //!  (own thread)     decode    order, hold, batch   figures,   (own thread)
 //!                               │        ▲          Arrow
 //!                       mini-   ▼        │ weights
-//!                       batch  model::learner (libtorch) ─► model::net, density (Rust)
+//!                       batch  model::learner ───────────► model::net, density (Rust)
 //! ```
 //! | module | holds |
 //! |---|---|
 //! | [`math`] | the normal distribution in log space, quadrature |
 //! | [`flow`] | transforms from data to base and their stack: value, log-determinant, inverse, gradients |
 //! | [`density`] | distributions of the target behind one trait |
-//! | [`model`] | features to inputs, the net's forward pass, its libtorch twin, optimiser, noise |
+//! | [`model`] | features to inputs, the net's forward pass and its gradient, optimiser, noise |
 //! | [`record`] | formats, decoding, rejects |
 //! | [`operator`] | the pure core: order, hold-back, mini-batches, scores; saved and restored |
 //! | [`state`] | what is saved, in which form, and how a term of leadership begins from it |
