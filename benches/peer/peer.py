@@ -53,17 +53,21 @@ class Inputs:
 
     def read(self, events: list[dict]) -> tuple[np.ndarray, np.ndarray, torch.Tensor, np.ndarray]:
         """Numbers (NaN where missing), cycles, categories, targets."""
-        numbers = np.array([[event.get(name) for name in NUMBERS] for event in events], dtype=np.float64)
+        numbers = np.array([[event.get(name, math.nan) for event in events] for name in NUMBERS], dtype=np.float64).T
         numbers[:, LOG1P] = np.log1p(numbers[:, LOG1P])
-        angles = np.array([[event.get(name) for name in PERIODS] for event in events], dtype=np.float64)
+        angles = np.array([[event.get(name, math.nan) for event in events] for name in PERIODS], dtype=np.float64).T
         angles *= 2 * np.pi / np.array(list(PERIODS.values()))
         cycles = np.nan_to_num(np.concatenate([np.sin(angles), np.cos(angles)], axis=1))
-        categories = [
-            [vocabulary.setdefault(event.get(name), min(len(vocabulary), CATEGORIES[name])) for event in events]
-            for name, vocabulary in self.vocabularies.items()
-        ]
+        categories = [self.ids(name, [event.get(name) for event in events]) for name in CATEGORIES]
         targets = np.array([event[TARGET] for event in events], dtype=np.float64)
         return numbers, cycles, torch.from_numpy(np.array(categories)), targets
+
+    def ids(self, name: str, values: list[str | None]) -> list[int]:
+        """Each value's number; what comes too late for one of its own shares the last."""
+        vocabulary = self.vocabularies[name]
+        for value in sorted(set(values) - vocabulary.keys(), key=str):
+            vocabulary[value] = min(len(vocabulary), CATEGORIES[name])
+        return [vocabulary[value] for value in values]
 
     def fit(self, numbers: np.ndarray, targets: np.ndarray) -> None:
         spread = np.nanstd(numbers, axis=0)
@@ -262,7 +266,7 @@ def main() -> None:
                 raise KafkaException(message.error())
         messages = [message for message in messages if not message.error()]
         if messages:
-            events = [orjson.loads(message.value()) for message in messages]
+            events = orjson.loads(b"[" + b",".join(message.value() for message in messages) + b"]")
             offsets = [message.offset() for message in messages]
             payload = to_arrow(events, offsets, model.step(events))
             if not is_open:

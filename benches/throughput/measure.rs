@@ -128,6 +128,7 @@ pub fn follow(cluster: &Cluster, group: &str, input: &Input, pid: u32, span: Dur
         }
     };
     let first = next();
+    assert!(first.num_events < input.num_events(), "the first commit has all of the input: raise --events");
     loop {
         let last = next();
         let seconds = last.at - first.at;
