@@ -19,8 +19,12 @@ const NUM_RECORDED: u64 = 60_000;
 
 /// The model of all measurements: the defaults, with steps of 256 events.
 pub fn model() -> Vec<String> {
-    // Some years of flights lie ahead of their Kafka timestamps.
-    let own = ["model.hidden=[32,32]", "learn.batch=256", "input.max_ahead=36500d"];
+    let own = [
+        "model.hidden=[32,32]",
+        "learn.batch=256",
+        "input.max_ahead=36500d", // some years of flights lie ahead of their Kafka timestamps
+        "delivery.timeout=1m",    // a machine that is busy with other things is no reason to abort
+    ];
     DEFAULTS.iter().chain(&own).map(|&set| set.to_owned()).collect()
 }
 

@@ -17,7 +17,7 @@ use crate::{
 /// So many events before a process ends whose state another starts from.
 const NUM_BEFORE: u64 = 200_000;
 /// And so many to be there for that one.
-const NUM_EVENTS: u64 = 2_000_000;
+const NUM_EVENTS: u64 = 1_000_000;
 
 /// A process that has just started, in seconds since its start.
 #[derive(Debug, Clone, Copy)]
