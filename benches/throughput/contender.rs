@@ -93,9 +93,7 @@ impl<'a> Case<'a> {
         process.stop();
         let num_messages = standing.offset();
         if let Some(path) = saved {
-            let export = ["state", "export", "--out", path.to_str().unwrap()];
-            let finished = setup.finish(&export, &self.sets());
-            assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+            self.export(&setup, path);
         }
         let topics = [setup.output, setup.outcomes];
         let records = topics.iter().flat_map(|topic| self.cluster.consume(topic));
@@ -103,6 +101,13 @@ impl<'a> Case<'a> {
         [setup.rejected, setup.state].iter().for_each(|topic| self.cluster.delete_topic(topic));
         let bytes_per_event = num_bytes as f64 / self.input.num_events_before(num_messages) as f64;
         Recorded { topics, num_messages, bytes_per_event }
+    }
+
+    /// Takes out the state that a process has left.
+    pub fn export(&self, setup: &Setup<'_>, to: &Path) {
+        let export = ["state", "export", "--force", "--out", to.to_str().unwrap()];
+        let finished = setup.finish(&export, &self.sets());
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     }
 
     /// How fast one contender goes, in a group and on topics of its own.

@@ -11,7 +11,10 @@ pub fn print_row<const N: usize>(cells: [&str; N]) {
 
 /// A figure of three digits.
 pub fn figure(value: f64) -> String {
-    let unit = 10_f64.powf((value.abs().max(1e-9).log10() - 2.0).floor());
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let unit = 10_f64.powf((value.abs().log10() - 2.0).floor());
     let rounded = (value / unit).round() * unit;
     let decimals = (-unit.log10()).max(0.0).round() as usize;
     format!("{rounded:.decimals$}")

@@ -40,7 +40,9 @@ impl Started {
 pub fn measure(cluster: &Cluster, rounds: usize) -> Value {
     let input = Input::json(cluster, NUM_EVENTS, Known::Arrivals);
     let case = Case::new(cluster, "start", &input, &[]);
-    let (mut empty, mut saved, mut rss_mib, mut state_bytes) = (Vec::new(), Vec::new(), Vec::new(), 0.0);
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join("state");
+    let (mut empty, mut saved, mut rss_mib) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let setup = case.setup();
         let mut standing = Standing::of(cluster, &setup.group, &setup.input);
@@ -50,12 +52,13 @@ pub fn measure(cluster: &Cluster, rounds: usize) -> Value {
         rss_mib.push(resident_mib(process.pid()));
         process.stop();
         standing.settle();
+        case.export(&setup, &state);
         let process = setup.start(&case.sets());
         saved.push(Started::of(&process, &mut standing));
-        state_bytes = process.metric("tailwater_state_bytes");
         process.stop();
         forget(&setup);
     }
+    let state_bytes = fs::metadata(&state).unwrap().len();
     let binary = Path::new(env!("CARGO_BIN_EXE_tailwater"));
     let (shipped_bytes, image_bytes) = sizes(binary);
     let of = |started: &[Started], figure: fn(&Started) -> f64| median(started.iter().map(figure));
@@ -65,7 +68,7 @@ pub fn measure(cluster: &Cluster, rounds: usize) -> Value {
         ("leading, from a saved state", of(&saved, |s| s.leading_s), "s"),
         ("first commit of scores, from a saved state", of(&saved, |s| s.committed_s), "s"),
         ("resident memory at full speed", median(rss_mib), "MiB"),
-        ("saved state", state_bytes / 1024.0, "KiB"),
+        ("saved state", state_bytes as f64 / 1024.0, "KiB"),
         ("binary, stripped", shipped_bytes / 1024.0 / 1024.0, "MiB"),
         ("root of the image", image_bytes / 1024.0 / 1024.0, "MiB"),
     ];
