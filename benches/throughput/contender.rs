@@ -11,7 +11,7 @@ use crate::{
     defaults::DEFAULTS,
     feed::Input,
     measure::{Measured, Standing, follow},
-    process::Setup,
+    process::{Process, Setup},
 };
 
 /// What is published in the pass-through is what tailwater has published of so many events, or some more.
@@ -119,7 +119,7 @@ impl<'a> Case<'a> {
                 let process = setup.start(&self.sets());
                 let measured = follow(process.pid());
                 assert_eq!(process.status()["rejected"], 0);
-                process.stop();
+                stop(process);
                 measured
             }
             Contender::PassThrough(recorded) => {
@@ -146,6 +146,14 @@ impl<'a> Case<'a> {
         }
         command.args(["--num-messages", &recorded.num_messages.to_string()]);
         command
+    }
+}
+
+/// Ends a process, and tells what it has warned of: what was measured meanwhile is of no use.
+pub fn stop(process: Process) {
+    let log = process.stop();
+    for line in log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")) {
+        eprintln!("tailwater: {line}");
     }
 }
 

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, PATIENCE, Record},
-    contender::{Case, Contender, forget, model},
+    contender::{Case, Contender, forget, model, stop},
     feed::{Input, Known, Year},
     process::Setup,
     report::{figure, print_row},
@@ -129,7 +129,7 @@ fn latencies(cluster: &Cluster, year: &Year, rate: f64, set: &str) -> Latencies 
         scope.spawn(|| produce(cluster, &input, year, schedule));
         read(&reader, schedule)
     });
-    process.stop();
+    stop(process);
     forget(&setup);
     cluster.delete_topic(&input);
     latencies
