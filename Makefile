@@ -37,8 +37,12 @@ deploy: setup ## lint and test the deploy files: chart, manifests, image, tarbal
 docs: setup ## the API's documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
 
-bench: setup ## benchmarks, some of them on a real Kafka
-	scripts/kafka.sh with cargo bench --profile release --bench hot_path --bench step --bench delivery
+MODE ?=
+ROUNDS ?= 3
+bench: setup ## how close to the limit: kernels, then on a real Kafka ratios over ROUNDS (3), latency and start, or only a MODE of these three
+	$(if $(MODE),,cargo bench --profile release --bench hot_path --bench step)
+	python=$$(scripts/python.sh benches/peer/requirements.txt) && TAILWATER_PEER_PYTHON=$$python \
+	  scripts/kafka.sh with cargo bench --profile release --bench throughput -- $(MODE) --rounds $(ROUNDS)
 
 EVENTS ?= 200000
 SEEDS ?= 1

@@ -12,7 +12,6 @@
 #![expect(dead_code, reason = "the tests' cluster and processes have more to them than is measured here")]
 
 use std::{
-    fs,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -26,12 +25,16 @@ use tempfile::TempDir;
 mod broker;
 #[path = "../tests/kafka/cluster.rs"]
 mod cluster;
+#[path = "throughput/defaults.rs"]
+mod defaults;
 #[path = "../tests/kafka/process.rs"]
 mod process;
 #[path = "../tests/kafka/proxy.rs"]
 mod proxy;
 #[path = "../tests/kafka/scraper.rs"]
 mod scraper;
+#[path = "throughput/usage.rs"]
+mod usage;
 #[path = "../tests/kafka/wire.rs"]
 mod wire;
 #[path = "../tests/kafka/years.rs"]
@@ -39,8 +42,10 @@ mod years;
 
 use broker::{Broker, Options};
 use cluster::{Cluster, Record};
+use defaults::DEFAULTS;
 use process::{Process, Setup};
 use scraper::Prometheus;
+use usage::{cpu_seconds, resident_mib};
 
 /// How often each guarantee is measured.
 const ROUNDS: usize = 6;
@@ -115,16 +120,6 @@ fn rate(cluster: &Cluster, input: &str, guarantee: &str) -> f64 {
     all as f64 / took.as_secs_f64()
 }
 
-/// The default net, its layers, mini-batches and optimiser, in the place of the example's.
-const DEFAULTS: [&str; 6] = [
-    "model.flows=[\"radial\",\"radial\",\"radial\",\"radial\",\"tail\"]",
-    "learn.batch=32",
-    "learn.average=0.95",
-    "learn.optimizer=adam",
-    "score.calibrate=off",
-    "score.shortfall=[]",
-];
-
 /// What processes that differ in their model take: CPU, memory, and bytes of a snapshot.
 fn sizing(cluster: &Cluster) {
     const NUM_FLIGHTS: usize = 60_000;
@@ -136,7 +131,7 @@ fn sizing(cluster: &Cluster) {
     );
     println!("|---|---|---|---|---|---|---|---|");
     let with = |hidden: &str, more: &[&str]| {
-        [&DEFAULTS[..], &[hidden], more].concat().into_iter().map(str::to_owned).collect()
+        [&DEFAULTS[..], &["learn.batch=32", hidden], more].concat().into_iter().map(str::to_owned).collect()
     };
     let models: [(&str, Vec<String>); 7] = [
         ("examples/flights.toml", Vec::new()),
@@ -373,18 +368,4 @@ impl Drop for Page {
         self.browser.kill().ok();
         self.browser.wait().ok();
     }
-}
-
-/// In user mode and in the kernel, which counts in hundredths; the metric counts whole seconds.
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let after_name = stat.rsplit_once(") ").unwrap().1;
-    let ticks = after_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap());
-    ticks.sum::<f64>() / 100.0
-}
-
-fn resident_mib(pid: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
 }

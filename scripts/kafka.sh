@@ -5,7 +5,8 @@
 #   scripts/kafka.sh with COMMAND…      run COMMAND with KAFKA_BROKERS pointing at a fresh broker
 #
 # `with` starts nothing when KAFKA_BROKERS is set already. COMMAND also gets TAILWATER_KAFKA_LIBS, the jars'
-# folder, for brokers of its own. Its exit code is passed on; the broker and its data go in every case.
+# folder, for brokers of its own, and TAILWATER_KAFKA_PID, the process of the broker that was started. Its exit code is passed
+# on; the broker and its data go in every case.
 set -euo pipefail
 
 version=4.2.0
@@ -162,7 +163,7 @@ with() {
     die "the broker did not start (its last lines stand above)"
   }
   local code=0
-  KAFKA_BROKERS="127.0.0.1:$port" TAILWATER_KAFKA_LIBS="$libs" "$@" || code=$?
+  KAFKA_BROKERS="127.0.0.1:$port" TAILWATER_KAFKA_LIBS="$libs" TAILWATER_KAFKA_PID="$broker" "$@" || code=$?
   exit "$code"
 }
 

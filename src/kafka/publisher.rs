@@ -15,7 +15,7 @@ use std::{
 };
 
 use rdkafka::{
-    Offset, TopicPartitionList,
+    ClientConfig, Offset, TopicPartitionList,
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer},
@@ -190,6 +190,32 @@ pub struct Publisher<'a> {
     has_committed: bool,
 }
 
+/// How the producer is configured.
+#[must_use]
+pub fn settings(config: &Config) -> ClientConfig {
+    let mut settings = client::base(&config.kafka);
+    let defaults = [
+        // The broker's limit is on what is left after compression, so it is for the broker to judge.
+        ("message.max.bytes", "1000000000"),
+        ("enable.idempotence", "true"),
+        ("acks", "all"),
+        ("linger.ms", "5"),
+        ("compression.type", "lz4"),
+    ];
+    client::set_defaults(&mut settings, &config.kafka, &defaults);
+    match config.delivery.guarantee {
+        Guarantee::ExactlyOnce => {
+            let timeout_ms = config.delivery.timeout.as_millis().to_string();
+            settings.set("transactional.id", &config.kafka.group).set("transaction.timeout.ms", timeout_ms);
+        }
+        // While brokers are away messages wait; the bounded queue stops the rest. Giving up would lose scores.
+        Guarantee::AtLeastOnce => {
+            client::set_defaults(&mut settings, &config.kafka, &[("message.timeout.ms", "0")]);
+        }
+    }
+    settings
+}
+
 impl<'a> Publisher<'a> {
     /// A publisher for this config, as long as this lease lasts. `too_large` outlives it.
     ///
@@ -201,29 +227,8 @@ impl<'a> Publisher<'a> {
         lease: &Lease,
         lease_number: u64,
     ) -> Result<Self, PublishError> {
-        let mut settings = client::base(&config.kafka);
+        let settings = settings(config);
         let deliveries = Deliveries::new(config.output.rejected.clone(), too_large.clone());
-        let defaults = [
-            // The broker's limit is on what is left after compression, so it is for the broker to judge.
-            ("message.max.bytes", "1000000000"),
-            ("enable.idempotence", "true"),
-            ("acks", "all"),
-            ("linger.ms", "5"),
-            ("compression.type", "lz4"),
-        ];
-        client::set_defaults(&mut settings, &config.kafka, &defaults);
-        match config.delivery.guarantee {
-            Guarantee::ExactlyOnce => {
-                let timeout_ms = config.delivery.timeout.as_millis().to_string();
-                settings
-                    .set("transactional.id", &config.kafka.group)
-                    .set("transaction.timeout.ms", timeout_ms);
-            }
-            // While brokers are away messages wait; the bounded queue stops the rest. Giving up would lose scores.
-            Guarantee::AtLeastOnce => {
-                client::set_defaults(&mut settings, &config.kafka, &[("message.timeout.ms", "0")]);
-            }
-        }
         let producer = client::create(&settings, &config.kafka, deliveries).map_err(PublishError::Client)?;
         Ok(Self {
             config,

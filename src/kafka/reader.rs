@@ -11,7 +11,7 @@ use std::{
 };
 
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
@@ -137,6 +137,21 @@ struct Partition {
     read_until: i64,
 }
 
+/// How the input's consumer is configured.
+#[must_use]
+pub fn settings(config: &Config) -> ClientConfig {
+    let mut settings = client::consumer(&config.kafka);
+    let defaults = [
+        ("fetch.wait.max.ms", "20"),
+        ("fetch.queue.backoff.ms", "20"),
+        ("queued.max.messages.kbytes", "16384"),
+        ("statistics.interval.ms", "1000"),
+    ];
+    client::set_defaults(&mut settings, &config.kafka, &defaults);
+    settings.set("enable.partition.eof", "true");
+    settings
+}
+
 impl ConsumerContext for Context {}
 
 impl ReadError {
@@ -157,15 +172,7 @@ impl Reader {
         from: &BTreeMap<i32, i64>,
         backlog: Arc<Backlog>,
     ) -> Result<Self, ReadError> {
-        let mut settings = client::consumer(&config.kafka);
-        let defaults = [
-            ("fetch.wait.max.ms", "20"),
-            ("fetch.queue.backoff.ms", "20"),
-            ("queued.max.messages.kbytes", "16384"),
-            ("statistics.interval.ms", "1000"),
-        ];
-        client::set_defaults(&mut settings, &config.kafka, &defaults);
-        settings.set("enable.partition.eof", "true");
+        let settings = settings(config);
         let observed = Arc::new(Observed::default());
         let context = Context { topic: config.input.topic.clone(), observed: observed.clone() };
         let consumer: BaseConsumer<Context> =

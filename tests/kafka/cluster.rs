@@ -65,7 +65,7 @@ impl Record {
         Some(std::str::from_utf8(value).expect("the header is a text"))
     }
 
-    fn read(message: &impl Message) -> Self {
+    pub fn read(message: &impl Message) -> Self {
         Self {
             partition: message.partition(),
             offset: message.offset(),
