@@ -195,10 +195,13 @@ mod tests {
     const ACTIVATIONS: [Activation; 4] =
         [Activation::Tanh, Activation::Relu, Activation::Silu, Activation::Gelu];
 
+    /// Dense inputs, columns of categories, hidden layers, and what the outputs are.
+    type Layout<'a> = (usize, &'a [usize], &'a [usize], &'a [Role]);
+
     /// With dense inputs and categories, with one of both alone; with one layer and with more; with and without locations.
     fn nets(activation: Activation) -> Vec<(Shape, Vec<f32>, Vec<Row>)> {
         const LOCATIONS: [Role; 5] = [Conditional, Location, Conditional, Location, Conditional];
-        let layouts: [(usize, &[usize], &[usize], &[Role]); 4] = [
+        let layouts: [Layout<'_>; 4] = [
             (6, &[4, 3], &[16, 8], &LOCATIONS),
             (5, &[], &[9], &LOCATIONS[..2]),
             (0, &[4, 3], &[7, 5, 3], &LOCATIONS),
