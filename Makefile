@@ -41,7 +41,7 @@ MODE ?=
 ROUNDS ?= 3
 bench: setup ## how close to the limit: kernels, then on a real Kafka ratios over ROUNDS (3), latency and start, or only a MODE of these three
 	$(if $(MODE),,cargo bench --profile release --bench hot_path --bench step)
-	python=$$(scripts/python.sh benches/peer/requirements.txt) && TAILWATER_PEER_PYTHON=$$python \
+	$(if $(filter latency start,$(MODE)),,python=$$(scripts/python.sh benches/peer/requirements.txt) && TAILWATER_PEER_PYTHON=$$python) \
 	  scripts/kafka.sh with cargo bench --profile release --bench throughput -- $(MODE) --rounds $(ROUNDS)
 
 EVENTS ?= 200000

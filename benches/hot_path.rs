@@ -22,19 +22,13 @@ use tailwater::{
     },
 };
 
-/// Events to a mini-batch.
+#[path = "throughput/defaults.rs"]
+mod defaults;
+
+use defaults::DEFAULTS;
+
+/// Events to an iteration, and to a mini-batch of the default net.
 const BATCH: usize = 256;
-/// The default net, its layers and its figures, in the place of the example's.
-const DEFAULTS: [&str; 8] = [
-    "model.hidden=[32,32]",
-    "model.flows=[\"radial\",\"radial\",\"radial\",\"radial\",\"tail\"]",
-    "learn.batch=256",
-    "learn.average=0.95",
-    "learn.optimizer=adam",
-    "score.calibrate=off",
-    "score.shortfall=[]",
-    "learn.warmup=1024",
-];
 
 /// The flights' config with mini-batches of this size.
 fn config(batch: usize) -> Config {
@@ -114,15 +108,16 @@ fn take_batch(operator: &mut Operator, stream: &mut Stream, has_target: bool) {
 fn operator(c: &mut Criterion) {
     let mut group = c.benchmark_group("operator");
     group.throughput(Throughput::Elements(BATCH as u64));
-    let default = |sets: &[&str]| {
-        let sets: Vec<String> =
-            [DEFAULTS.as_slice(), sets].concat().iter().map(ToString::to_string).collect();
+    let default = || {
+        let sets =
+            [&DEFAULTS[..], &["model.hidden=[32,32]", "learn.batch=256", "learn.warmup=1024"]].concat();
+        let sets: Vec<String> = sets.into_iter().map(str::to_owned).collect();
         let text = include_str!("../examples/flights.toml");
         Config::from_parts(text, "flights.toml", &sets, std::iter::empty()).expect("the example is right")
     };
     for (name, config, has_target) in [
-        ("default net, score only", default(&[]), false),
-        ("default net, score, judge, learn", default(&[]), true),
+        ("default net, score only", default(), false),
+        ("default net, score, judge, learn", default(), true),
         ("the example's, score only", config(128), false),
         ("the example's, score, judge, learn", config(128), true),
     ] {

@@ -11,7 +11,7 @@
 //! ```
 //! | module | holds |
 //! |---|---|
-//! | [`math`] | the normal distribution in log space, quadrature |
+//! | [`math`] | the normal distribution in log space, quadrature, products of matrices, elementary functions in vectors |
 //! | [`flow`] | transforms from data to base and their stack: value, log-determinant, inverse, gradients |
 //! | [`density`] | distributions of the target behind one trait |
 //! | [`model`] | features to inputs, the net's forward pass and its gradient, optimiser, noise |

@@ -64,7 +64,10 @@ pub fn run(args: &Args) {
                         black_box(message.payload());
                         read_until.store(message.offset() + 1, Ordering::Relaxed);
                     }
-                    Some(Err(error)) => panic!("{error}"),
+                    Some(Err(error)) => {
+                        eprintln!("{error}");
+                        std::process::exit(1); // the other thread has no end
+                    }
                 }
             }
         });

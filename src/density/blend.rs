@@ -40,7 +40,7 @@ pub struct Parts {
     /// The baseline's unit in the net's.
     shift: f64,
     ratio: f64,
-    /// Of many points at once: what they are to the baseline, what it says of them, and what the net does.
+    /// Of many points at once: what they are to the baseline, what it says of them, and the net's densities there.
     many: [Vec<f64>; 3],
 }
 
@@ -74,16 +74,14 @@ impl Parts {
         (step.abs() < SHORT * self.ratio.min(y.abs())).then_some(y + step)
     }
 
-    /// P(Y > y) of each y by the baseline; leaves a vector as long for what the net says.
+    /// Works out P(Y > y) of each y by the baseline.
     fn exceed_baseline(&mut self, baseline: &dyn Density, ys: &[f64]) {
-        let mut many = std::mem::take(&mut self.many);
-        let [own, of_baseline, of_net] = &mut many;
+        let [mut own, mut of_baseline] = [0, 1].map(|nth: usize| std::mem::take(&mut self.many[nth]));
         own.clear();
         own.extend(ys.iter().map(|&y| self.to_baseline(y)));
-        of_net.resize(ys.len(), 0.0);
         of_baseline.resize(ys.len(), 0.0);
-        baseline.exceed(own, of_baseline, &mut self.baseline);
-        self.many = many;
+        baseline.exceed(&own, &mut of_baseline, &mut self.baseline);
+        (self.many[0], self.many[1]) = (own, of_baseline);
     }
 
     /// Whether the baseline has the larger share.

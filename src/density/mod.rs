@@ -94,7 +94,7 @@ pub trait Density: Send + Sync {
     /// The y with P(Y ≤ y) = `level`, for d = 1.
     fn quantile(&self, level: &Level, ws: &mut Workspace) -> f64;
 
-    /// P(Y > y) of each y, for d = 1.
+    /// P(Y > y) of each number y, for d = 1.
     fn exceed(&self, ys: &[f64], out: &mut [f64], ws: &mut Workspace) {
         for (out, &y) in out.iter_mut().zip(ys) {
             *out = self.log_sf(y, ws).exp();
@@ -200,8 +200,6 @@ pub enum Workspace {
         stack: flow::Workspace,
         /// A second gradient, as long as a row.
         grad: Vec<f64>,
-        /// Of many points at once.
-        slopes: Vec<f64>,
     },
     /// Of a mixture with a baseline.
     Blend(Box<blend::Parts>),

@@ -37,7 +37,7 @@ impl Nfn {
     fn images<const N: usize>(&self, mut ys: [f64; N], ws: &mut Workspace) -> [f64; N] {
         let (stack, _) = Self::parts(ws);
         let given = ys;
-        self.stack.forward_points(&mut ys, &mut [1.0; N], stack);
+        self.stack.forward_points(&mut ys, stack);
         // The ends of the line stay where they are.
         std::array::from_fn(|nth| if given[nth].is_infinite() { given[nth] } else { ys[nth] })
     }
@@ -48,9 +48,7 @@ impl Nfn {
     }
 
     fn parts(ws: &mut Workspace) -> (&mut flow::Workspace, &mut [f64]) {
-        let Workspace::Flow { stack, grad, .. } = ws else {
-            unreachable!("a stack of flows made the workspace")
-        };
+        let Workspace::Flow { stack, grad } = ws else { unreachable!("a stack of flows made the workspace") };
         (stack, grad)
     }
 }
@@ -65,11 +63,7 @@ impl Density for Nfn {
     }
 
     fn workspace(&self) -> Workspace {
-        Workspace::Flow {
-            stack: self.stack.workspace(),
-            grad: vec![0.0; self.num_params()],
-            slopes: Vec::new(),
-        }
+        Workspace::Flow { stack: self.stack.workspace(), grad: vec![0.0; self.num_params()] }
     }
 
     fn load(&self, params: &[f32], ws: &mut Workspace) {
@@ -112,8 +106,7 @@ impl Density for Nfn {
 
     fn exceed(&self, ys: &[f64], out: &mut [f64], ws: &mut Workspace) {
         out.copy_from_slice(ys);
-        let (stack, slopes) = Self::slopes(ws, ys.len());
-        self.stack.forward_points(out, slopes, stack);
+        self.stack.forward_points(out, Self::parts(ws).0);
         NormalSf(out).run();
         for (out, &y) in out.iter_mut().zip(ys).filter(|(_, y)| y.is_infinite()) {
             *out = if y > 0.0 { 0.0 } else { 1.0 };
@@ -121,9 +114,8 @@ impl Density for Nfn {
     }
 
     fn quantiles(&self, levels: &[Level], out: &mut [f64], ws: &mut Workspace) {
-        let (stack, slopes) = Self::slopes(ws, levels.len());
         out.iter_mut().zip(levels).for_each(|(out, level)| *out = level.z());
-        self.stack.inverse_points(out, slopes, stack);
+        self.stack.inverse_points(out, Self::parts(ws).0);
     }
 
     fn quantiles_and_densities(
@@ -133,23 +125,10 @@ impl Density for Nfn {
         densities: &mut [f64],
         ws: &mut Workspace,
     ) {
-        self.quantiles(levels, out, ws);
-        let Workspace::Flow { slopes, .. } = ws else { unreachable!("a stack of flows made the workspace") };
-        for ((density, level), slope) in densities.iter_mut().zip(levels).zip(slopes) {
-            *density = level.density_of_z() * *slope;
+        for ((out, density), level) in out.iter_mut().zip(&mut *densities).zip(levels) {
+            (*out, *density) = (level.z(), level.density_of_z());
         }
-    }
-}
-
-impl Nfn {
-    /// The stack's workspace and a slope of 1 for each of so many points.
-    fn slopes(ws: &mut Workspace, count: usize) -> (&flow::Workspace, &mut [f64]) {
-        let Workspace::Flow { stack, slopes, .. } = ws else {
-            unreachable!("a stack of flows made the workspace")
-        };
-        slopes.clear();
-        slopes.resize(count, 1.0);
-        (stack, slopes)
+        self.stack.inverse_points_and_slopes(out, densities, Self::parts(ws).0);
     }
 }
 

@@ -18,6 +18,8 @@ pub use spline::Spline;
 pub use stack::{Stack, Workspace};
 pub use tail::Tail;
 
+use std::slice;
+
 use crate::config::FlowKind;
 
 /// An invertible, differentiable map of d-vectors x on the data's side to z on the base's side.
@@ -41,22 +43,26 @@ pub trait Transform {
     /// Writes x(z).
     fn inverse(&self, prepared: &[f64], z: &[f64], x: &mut [f64]);
 
-    /// For d = 1: moves many points to the base at once, and multiplies each one's slope by ∂z/∂x.
-    fn forward_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
-        for (point, slope) in points.iter_mut().zip(slopes) {
-            let mut z = [0.0];
-            *slope *= self.forward(prepared, &[*point], &mut z).exp();
-            *point = z[0];
+    /// For d = 1: moves many points to the base at once.
+    fn forward_points(&self, prepared: &[f64], points: &mut [f64]) {
+        for point in points {
+            let x = [*point];
+            self.forward(prepared, &x, slice::from_mut(point));
         }
     }
 
-    /// For d = 1: moves many points to the data at once, and multiplies each one's slope by ∂z/∂x.
-    fn inverse_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
-        for (point, slope) in points.iter_mut().zip(slopes) {
-            let (mut x, mut z) = ([0.0], [0.0]);
-            self.inverse(prepared, &[*point], &mut x);
-            *slope *= self.forward(prepared, &x, &mut z).exp();
-            *point = x[0];
+    /// For d = 1: moves many points to the data at once.
+    fn inverse_points(&self, prepared: &[f64], points: &mut [f64]) {
+        for point in points {
+            let z = [*point];
+            self.inverse(prepared, &z, slice::from_mut(point));
+        }
+    }
+
+    /// For d = 1: multiplies each slope by ∂z/∂x at a point on the data's side.
+    fn multiply_slopes(&self, prepared: &[f64], points: &[f64], slopes: &mut [f64]) {
+        for (point, slope) in points.iter().zip(slopes) {
+            *slope *= self.forward(prepared, &[*point], &mut [0.0]).exp();
         }
     }
 
@@ -192,12 +198,16 @@ impl Transform for Layer {
         self.transform().inverse(prepared, z, x);
     }
 
-    fn forward_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
-        self.transform().forward_points(prepared, points, slopes);
+    fn forward_points(&self, prepared: &[f64], points: &mut [f64]) {
+        self.transform().forward_points(prepared, points);
     }
 
-    fn inverse_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
-        self.transform().inverse_points(prepared, points, slopes);
+    fn inverse_points(&self, prepared: &[f64], points: &mut [f64]) {
+        self.transform().inverse_points(prepared, points);
+    }
+
+    fn multiply_slopes(&self, prepared: &[f64], points: &[f64], slopes: &mut [f64]) {
+        self.transform().multiply_slopes(prepared, points, slopes);
     }
 
     fn backward(&self, at: At<'_>, grad: Grad<'_>, grad_x: &mut [f64], grad_raw: &mut [f64]) {

@@ -37,53 +37,68 @@ impl Radial {
     }
 }
 
-/// Many points at once, d = 1.
-struct Points<'a> {
+/// α, β and γ, d = 1.
+#[derive(Clone, Copy)]
+struct Bump {
     alpha: f64,
     beta: f64,
     center: f64,
-    points: &'a mut [f64],
-    slopes: &'a mut [f64],
 }
 
-impl<'a> Points<'a> {
-    fn new(prepared: &[f64], points: &'a mut [f64], slopes: &'a mut [f64]) -> Self {
-        Self { alpha: prepared[0], beta: prepared[1], center: prepared[2], points, slopes }
+impl Bump {
+    fn of(prepared: &[f64]) -> Self {
+        Self { alpha: prepared[0], beta: prepared[1], center: prepared[2] }
+    }
+
+    /// How far x is from γ, and k.
+    #[inline(always)]
+    fn at(self, x: f64) -> (f64, f64) {
+        let offset = x - self.center;
+        (offset, self.alpha / (self.alpha + offset.abs()))
     }
 }
 
-struct ToBase<'a>(Points<'a>);
+struct ToBase<'a>(Bump, &'a mut [f64]);
 
 impl Loops for ToBase<'_> {
     #[inline(always)]
     fn call(self) {
-        let Points { alpha, beta, center, points, slopes } = self.0;
-        for (point, slope) in points.iter_mut().zip(slopes) {
-            let offset = *point - center;
-            let k = alpha / (alpha + offset.abs());
-            *slope *= 1.0 + beta * k * k;
-            *point += beta * k * offset;
+        let Self(bump, points) = self;
+        for point in points {
+            let (offset, k) = bump.at(*point);
+            *point += bump.beta * k * offset;
         }
     }
 }
 
-struct ToData<'a>(Points<'a>);
+struct ToData<'a>(Bump, &'a mut [f64]);
 
 impl Loops for ToData<'_> {
     #[inline(always)]
     fn call(self) {
-        let Points { alpha, beta, center, points, slopes } = self.0;
+        let Self(Bump { alpha, beta, center }, points) = self;
         let reach = alpha * (1.0 + beta);
-        for (point, slope) in points.iter_mut().zip(slopes) {
+        for point in points {
             // As in `inverse`, with both roots worked out and one taken.
             let offset = *point - center;
             let b = reach - offset.abs();
             let product = 4.0 * alpha * offset.abs();
             let root = if b.abs() < FAR { f64::mul_add(b, b, product).sqrt() } else { b.abs() };
             let r = if b > 0.0 { 0.5 * product / (b + root) } else { 0.5 * (root - b) };
-            let k = alpha / (alpha + r);
-            *slope *= 1.0 + beta * k * k;
             *point -= beta * alpha / (r + reach) * offset;
+        }
+    }
+}
+
+struct Slopes<'a>(Bump, &'a [f64], &'a mut [f64]);
+
+impl Loops for Slopes<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let Self(bump, points, slopes) = self;
+        for (point, slope) in points.iter().zip(slopes) {
+            let (_, k) = bump.at(*point);
+            *slope *= 1.0 + bump.beta * k * k;
         }
     }
 }
@@ -138,12 +153,16 @@ impl Transform for Radial {
         }
     }
 
-    fn forward_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
-        ToBase(Points::new(prepared, points, slopes)).run();
+    fn forward_points(&self, prepared: &[f64], points: &mut [f64]) {
+        ToBase(Bump::of(prepared), points).run();
     }
 
-    fn inverse_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
-        ToData(Points::new(prepared, points, slopes)).run();
+    fn inverse_points(&self, prepared: &[f64], points: &mut [f64]) {
+        ToData(Bump::of(prepared), points).run();
+    }
+
+    fn multiply_slopes(&self, prepared: &[f64], points: &[f64], slopes: &mut [f64]) {
+        Slopes(Bump::of(prepared), points, slopes).run();
     }
 
     fn backward(&self, at: At<'_>, grad: Grad<'_>, grad_x: &mut [f64], grad_raw: &mut [f64]) {

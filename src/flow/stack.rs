@@ -165,17 +165,26 @@ impl Stack {
         &ws.points[self.places.len() * d..]
     }
 
-    /// For d = 1: moves data points to the base, and multiplies each one's slope by ∂z/∂x.
-    pub fn forward_points(&self, points: &mut [f64], slopes: &mut [f64], ws: &Workspace) {
+    /// For d = 1: moves data points to the base.
+    pub fn forward_points(&self, points: &mut [f64], ws: &Workspace) {
         for place in self.places.iter().rev() {
-            place.layer.forward_points(&ws.prepared[place.prepared.clone()], points, slopes);
+            place.layer.forward_points(&ws.prepared[place.prepared.clone()], points);
         }
     }
 
-    /// For d = 1: moves base points to the data, and multiplies each one's slope by ∂z/∂x.
-    pub fn inverse_points(&self, points: &mut [f64], slopes: &mut [f64], ws: &Workspace) {
+    /// For d = 1: moves base points to the data.
+    pub fn inverse_points(&self, points: &mut [f64], ws: &Workspace) {
         for place in &self.places {
-            place.layer.inverse_points(&ws.prepared[place.prepared.clone()], points, slopes);
+            place.layer.inverse_points(&ws.prepared[place.prepared.clone()], points);
+        }
+    }
+
+    /// [`Stack::inverse_points`]; multiplies each point's slope by ∂z/∂x there.
+    pub fn inverse_points_and_slopes(&self, points: &mut [f64], slopes: &mut [f64], ws: &Workspace) {
+        for place in &self.places {
+            let prepared = &ws.prepared[place.prepared.clone()];
+            place.layer.inverse_points(prepared, points);
+            place.layer.multiply_slopes(prepared, points, slopes);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, LN_2};
 
-use super::scalar::log_1m_exp;
+use super::{scalar::log_1m_exp, vector::mills};
 
 /// ½ log 2π.
 const HALF_LOG_TWO_PI: f64 = 0.918_938_533_204_672_8;
@@ -145,22 +145,6 @@ fn upper_quantile(target: f64) -> f64 {
         z += (log_sf - target) * inverse_hazard;
     }
     z
-}
-
-/// Mills' ratio (1 − Φ(z)) / φ(z) for z ≥ [`FAR`].
-fn mills(z: f64) -> f64 {
-    if z > 50.0 {
-        // Laplace's asymptotic series: the next term is below 1e-16.
-        let s = 1.0 / (z * z);
-        return (1.0 - s * (1.0 - 3.0 * s * (1.0 - 5.0 * s * (1.0 - 7.0 * s)))) / z;
-    }
-    // Laplace's continued fraction 1 / (z + 1 / (z + 2 / (z + 3 / …))), from the inside out as a fraction
-    // `above / below`, so that there is a single division.
-    let (mut above, mut below) = (z, 1.0);
-    for k in (1..=32).rev() {
-        (above, below) = (z * above + f64::from(k) * below, above);
-    }
-    below / above
 }
 
 #[cfg(test)]

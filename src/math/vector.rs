@@ -44,7 +44,11 @@ const FRAC_1_SQRT_TWO_PI: f64 = 0.398_942_280_401_432_7;
 /// The polynomial with these coefficients, the constant's first.
 #[inline(always)]
 fn polynomial(x: f64, coefficients: &[f64]) -> f64 {
-    coefficients.iter().rev().fold(0.0, |sum, &c| f64::mul_add(sum, x, c))
+    let mut sum = 0.0;
+    for &coefficient in coefficients.iter().rev() {
+        sum = f64::mul_add(sum, x, coefficient);
+    }
+    sum
 }
 
 /// 1 / (n + 2)! for n = 0 to 11.
@@ -123,7 +127,7 @@ const SQRT_HALF: u64 = 0x3FE6_A09E_667F_3BCD;
 /// The bits of 2⁵², to which a whole number can be added as bits.
 const TWO_52: u64 = 0x4330_0000_0000_0000;
 
-/// log x of a number x ≥ 1e-307, and of ∞; its relative error is below 3e-16. Of anything else the result says nothing.
+/// log x of a number x ≥ 1e-307, and of ∞; its relative error is below 4e-16. Of anything else the result says nothing.
 #[inline(always)]
 #[must_use]
 pub fn ln(x: f64) -> f64 {
@@ -261,6 +265,11 @@ mod tests {
             .fold((0.0, 0.0), |worst, at| if at.0 > worst.0 || at.0.is_nan() { at } else { worst })
     }
 
+    /// Laplace's continued fraction 1 / (z + 1 / (z + 2 / (z + 3 / …))), from the inside out, for z ≥ 5.
+    fn mills_by_fraction(z: f64) -> f64 {
+        1.0 / (1..=64).rev().fold(z, |below, k| z + f64::from(k) / below)
+    }
+
     #[test]
     fn elementary_functions_are_as_near_as_they_say() {
         let small = || (0..2_000).map(|n| 10f64.powf(-20.0 + n as f64 / 100.0));
@@ -273,6 +282,8 @@ mod tests {
             ("ln, near 1", worst(numbers(0.5, 2.0), ln, f64::ln), 4e-16),
             ("ln, of all sizes", worst(numbers(-700.0, 709.0).map(f64::exp), ln, f64::ln), 3e-16),
             ("ln_1p", worst(numbers(0.0, 30.0).chain(small()), ln_1p, f64::ln_1p), 5e-16),
+            ("ln_1p, far out", worst(numbers(0.0, 460.0).map(f64::exp), ln_1p, f64::ln_1p), 5e-16),
+            ("mills", worst(numbers(5.0, 200.0), mills, mills_by_fraction), 2e-15),
             ("normal_sf", worst(numbers(-8.0, 37.0), normal_sf, |z| normal::cdf(-z)), 5e-15),
             ("density", worst(numbers(-30.0, 30.0), density, |z| normal::log_pdf(z).exp()), 2e-13),
         ] {

@@ -11,7 +11,7 @@ const EPSILON: f64 = 1e-8;
 const WEIGHT_DECAY: f64 = 1e-2;
 
 /// Updates parameters from gradients.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Optimizer {
     kind: OptimizerKind,
     rate: f64,

@@ -28,8 +28,8 @@ pub struct Twin {
 }
 
 impl Twin {
-    /// A twin of this shape. libtorch is kept on one thread for the whole process: its sums, and so the
-    /// weights, would otherwise depend on the machine's number of cores.
+    /// A twin of this shape. libtorch is kept on one thread for the whole process: its sums would
+    /// otherwise depend on the machine's number of cores.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         static ONE_THREAD: Once = Once::new();

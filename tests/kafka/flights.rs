@@ -175,7 +175,8 @@ fn look_at_what_is_watched(process: &Process) {
     assert!((55_000.0..59_000.0).contains(&of_united), "{of_united} outcomes of UA");
     for figure in ["quantile_e_value{quantile=\"0.5\"}", "exceed_e_value{threshold=\"15\"}"] {
         let e_value = process.metric(&format!("tailwater_{figure}"));
-        assert!(e_value >= 1.0, "{figure}: {e_value}");
+        // Off by less than what passes for right, or by little.
+        assert!((1.0..1_000.0).contains(&e_value), "{figure}: {e_value}");
     }
     println!("miscalibrated: {}; drift: {}", process.status()["miscalibrated"], process.status()["drift"]);
 }

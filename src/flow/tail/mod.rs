@@ -49,12 +49,12 @@ pub trait Shape: Copy {
 
     /// For points with these prepared parameters (d = 1), what [`Transform::forward_points`] does, where there is a way without branches.
     /// Whether there is one for all of them; if not, nothing is changed.
-    fn move_to_base(self, _prepared: &[f64], _points: &mut [f64], _slopes: &mut [f64]) -> bool {
+    fn move_to_base(self, _prepared: &[f64], _points: &mut [f64]) -> bool {
         false
     }
 
     /// The same of [`Transform::inverse_points`].
-    fn move_to_data(self, _prepared: &[f64], _points: &mut [f64], _slopes: &mut [f64]) -> bool {
+    fn move_to_data(self, _prepared: &[f64], _points: &mut [f64]) -> bool {
         false
     }
 
@@ -154,32 +154,27 @@ impl<S: Shape> Transform for Tail<S> {
         }
     }
 
-    fn forward_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
-        if self.shape.move_to_base(prepared, points, slopes) {
+    fn forward_points(&self, prepared: &[f64], points: &mut [f64]) {
+        if self.shape.move_to_base(prepared, points) {
             return;
         }
         // One by one, so that what becomes of a point does not depend on the others.
-        for (point, slope) in points.iter_mut().zip(slopes) {
-            let (one, its_slope) = (slice::from_mut(point), slice::from_mut(slope));
-            if !self.shape.move_to_base(prepared, one, its_slope) {
-                let mut z = [0.0];
-                its_slope[0] *= self.forward(prepared, one, &mut z).exp();
-                one.copy_from_slice(&z);
+        for point in points {
+            let x = [*point];
+            if !self.shape.move_to_base(prepared, slice::from_mut(point)) {
+                self.forward(prepared, &x, slice::from_mut(point));
             }
         }
     }
 
-    fn inverse_points(&self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
-        if self.shape.move_to_data(prepared, points, slopes) {
+    fn inverse_points(&self, prepared: &[f64], points: &mut [f64]) {
+        if self.shape.move_to_data(prepared, points) {
             return;
         }
-        for (point, slope) in points.iter_mut().zip(slopes) {
-            let (one, its_slope) = (slice::from_mut(point), slice::from_mut(slope));
-            if !self.shape.move_to_data(prepared, one, its_slope) {
-                let (mut x, mut z) = ([0.0], [0.0]);
-                self.inverse(prepared, one, &mut x);
-                its_slope[0] *= self.forward(prepared, &x, &mut z).exp();
-                one.copy_from_slice(&x);
+        for point in points {
+            let z = [*point];
+            if !self.shape.move_to_data(prepared, slice::from_mut(point)) {
+                self.inverse(prepared, &z, slice::from_mut(point));
             }
         }
     }

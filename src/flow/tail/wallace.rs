@@ -45,68 +45,60 @@ fn elasticity(t: f64) -> f64 {
     scaled_slope / value
 }
 
-/// Many points at once, with the layer's parameters, d = 1.
-struct Points<'a> {
+/// The layer's parameters, d = 1.
+#[derive(Clone, Copy)]
+struct Axis {
     location: f64,
     rate: f64,
-    /// Below the location and above it.
-    indices: [f64; 2],
-    points: &'a mut [f64],
-    slopes: &'a mut [f64],
+    /// Indices below the location and above it.
+    below: f64,
+    above: f64,
 }
 
-impl<'a> Points<'a> {
-    fn new(prepared: &[f64], points: &'a mut [f64], slopes: &'a mut [f64]) -> Self {
+impl Axis {
+    fn of(prepared: &[f64]) -> Self {
         let [location, _, rate, below, above] = *prepared else { unreachable!("the parameters of one axis") };
-        Self { location, rate, indices: [below, above], points, slopes }
+        Self { location, rate, below, above }
     }
 
-    fn scaled(&self, x: f64) -> f64 {
+    #[inline(always)]
+    fn scaled(self, x: f64) -> f64 {
         (x - self.location) * self.rate
     }
 
-    /// ξ u², which log(1 + ξ w²) is.
-    fn rise(&self, u: f64) -> f64 {
-        square_by(self.indices, u)
+    /// ξ a² with the ξ of a's side: t on the data's side, log(1 + t) on the base's.
+    #[inline(always)]
+    fn square(self, a: f64) -> f64 {
+        (if a >= 0.0 { self.above } else { self.below }) * (a * a)
     }
 }
 
-/// ξ a² with the ξ of a's side.
-#[inline(always)]
-fn square_by([below, above]: [f64; 2], a: f64) -> f64 {
-    (if a >= 0.0 { above } else { below }) * (a * a)
-}
-
-struct ToBase<'a>(Points<'a>);
+struct ToBase<'a>(Axis, &'a mut [f64]);
 
 impl Loops for ToBase<'_> {
     #[inline(always)]
     fn call(self) {
-        let Points { location, rate, indices, points, slopes } = self.0;
-        for (point, slope) in points.iter_mut().zip(slopes) {
-            let a = (*point - location) * rate;
-            let t = square_by(indices, a);
+        let Self(axis, points) = self;
+        for point in points {
+            let a = axis.scaled(*point);
+            let t = axis.square(a);
             let shrink = vector::ln_1p(t) / t;
-            let root = if t > 1e-8 { shrink } else { 1.0 - 0.5 * t }.sqrt();
-            *slope *= rate / (root * (1.0 + t));
-            *point = a * root;
+            *point = a * if t > 1e-8 { shrink } else { 1.0 - 0.5 * t }.sqrt();
         }
     }
 }
 
-struct ToData<'a>(Points<'a>);
+struct ToData<'a>(Axis, &'a mut [f64]);
 
 impl Loops for ToData<'_> {
     #[inline(always)]
     fn call(self) {
-        let Points { location, rate, indices, points, slopes } = self.0;
-        for (point, slope) in points.iter_mut().zip(slopes) {
-            let rise = square_by(indices, *point);
-            let less_one = vector::exp_m1(rise);
-            let stretch = less_one / rise;
+        let Self(axis, points) = self;
+        for point in points {
+            let rise = axis.square(*point);
+            let stretch = vector::exp_m1(rise) / rise;
             let root = if rise > 1e-8 { stretch } else { 1.0 + 0.5 * rise }.sqrt();
-            *slope *= rate * root / (1.0 + less_one);
-            *point = location + *point * root / rate;
+            *point = axis.location + *point * root / axis.rate;
         }
     }
 }
@@ -135,22 +127,22 @@ impl Shape for Wallace {
         }
     }
 
-    fn move_to_base(self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) -> bool {
-        let points = Points::new(prepared, points, slopes);
-        if !points.points.iter().all(|&x| points.scaled(x).abs() <= FAR) {
-            return false;
+    fn move_to_base(self, prepared: &[f64], points: &mut [f64]) -> bool {
+        let axis = Axis::of(prepared);
+        let is_near = points.iter().all(|&x| axis.scaled(x).abs() <= FAR);
+        if is_near {
+            ToBase(axis, points).run();
         }
-        ToBase(points).run();
-        true
+        is_near
     }
 
-    fn move_to_data(self, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) -> bool {
-        let points = Points::new(prepared, points, slopes);
-        if !points.points.iter().all(|&u| points.rise(u) < FARTHEST_RISE) {
-            return false;
+    fn move_to_data(self, prepared: &[f64], points: &mut [f64]) -> bool {
+        let axis = Axis::of(prepared);
+        let is_near = points.iter().all(|&u| axis.square(u) < FARTHEST_RISE);
+        if is_near {
+            ToData(axis, points).run();
         }
-        ToData(points).run();
-        true
+        is_near
     }
 
     fn derivatives(self, w: f64, index: f64) -> Derivatives {
