@@ -30,11 +30,16 @@ use defaults::DEFAULTS;
 /// Events to an iteration, and to a mini-batch of the default net.
 const BATCH: usize = 256;
 
-/// The flights' config with mini-batches of this size.
-fn config(batch: usize) -> Config {
-    let sets = [format!("learn.batch={batch}"), "learn.warmup=1024".to_owned()];
+/// The flights' config with a short warm-up and these keys.
+fn config(sets: &[&str]) -> Config {
+    let sets: Vec<String> = [&["learn.warmup=1024"], sets].concat().into_iter().map(str::to_owned).collect();
     let text = include_str!("../examples/flights.toml");
     Config::from_parts(text, "flights.toml", &sets, std::iter::empty()).expect("the example is right")
+}
+
+/// That of the example's own model, with mini-batches of 128.
+fn example() -> Config {
+    config(&["learn.batch=128"])
 }
 
 /// The first flights, decoded; each target is known with its event, so that learning follows at once.
@@ -78,7 +83,7 @@ impl Stream {
 
 /// One event through decoding and through the operator: to be compared with each other.
 fn event(c: &mut Criterion) {
-    let config = config(128);
+    let config = example();
     let mut group = c.benchmark_group("event");
     group.throughput(Throughput::Elements(1));
 
@@ -108,18 +113,12 @@ fn take_batch(operator: &mut Operator, stream: &mut Stream, has_target: bool) {
 fn operator(c: &mut Criterion) {
     let mut group = c.benchmark_group("operator");
     group.throughput(Throughput::Elements(BATCH as u64));
-    let default = || {
-        let sets =
-            [&DEFAULTS[..], &["model.hidden=[32,32]", "learn.batch=256", "learn.warmup=1024"]].concat();
-        let sets: Vec<String> = sets.into_iter().map(str::to_owned).collect();
-        let text = include_str!("../examples/flights.toml");
-        Config::from_parts(text, "flights.toml", &sets, std::iter::empty()).expect("the example is right")
-    };
+    let default = || config(&[&DEFAULTS[..], &["model.hidden=[32,32]", "learn.batch=256"]].concat());
     for (name, config, has_target) in [
         ("default net, score only", default(), false),
         ("default net, score, judge, learn", default(), true),
-        ("the example's, score only", config(128), false),
-        ("the example's, score, judge, learn", config(128), true),
+        ("the example's, score only", example(), false),
+        ("the example's, score, judge, learn", example(), true),
     ] {
         // Made where it is measured at all.
         let mut under_way = None;
@@ -183,7 +182,7 @@ fn figures(c: &mut Criterion) {
 
 /// A full batch of scores to bytes.
 fn encode(c: &mut Criterion) {
-    let config = config(128);
+    let config = example();
     let densities = Densities::new(&config);
     let provenance = Provenance { version: "0", group: "bench", config: "0", model: "{}" };
     let schema = RowSchema::scores(

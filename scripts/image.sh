@@ -56,7 +56,7 @@ as_root() {
 }
 
 test_image() {
-  local binary=$1 scratch
+  local binary=$1 scratch image
   [ -x "$binary" ] || die "there is no binary $binary: scripts/binary.sh builds it"
   if ! as_root true 2>/dev/null; then
     [ "${CI:-}" != true ] || die "the image can't be tested: it takes root or user namespaces"
@@ -66,10 +66,11 @@ test_image() {
   scratch=$(mktemp -d)
   trap "rm -rf '$scratch'" EXIT
   chmod 755 "$scratch"
+  image=$scratch/image
   echo "-- image: the root"
-  make_root "$binary" "$scratch/root"
-  as_root scripts/image.sh inside "$scratch/root" "$(id -u)" "$scratch"
-  echo "-- image: ok, $(du --apparent-size -sm "$scratch/root" | cut -f 1) MB, of them libtorch $(du --apparent-size -sm "$scratch/root/usr/lib/tailwater" | cut -f 1) MB"
+  make_root "$binary" "$image"
+  as_root scripts/image.sh inside "$image" "$(id -u)" "$scratch"
+  echo "-- image: ok, $(du --apparent-size -sm "$image" | cut -f 1) MB, of them libtorch $(du --apparent-size -sm "$image/usr/lib/tailwater" | cut -f 1) MB"
 }
 
 # Runs a command in the root, as the image's user and without the environment of here: SSL_CERT_FILE would hide that none is found.

@@ -63,7 +63,7 @@ impl Parts {
     /// square of next to nothing. Of y there are the baseline's P(Y > y) and the net's density.
     fn near_the_nets(&self, level: &Level, y: f64, of_baseline: f64, density: f64) -> Option<f64> {
         // So much more than the level's probability lies above.
-        let surplus = self.log_shares[1].exp() * (of_baseline - level.log_sf().exp());
+        let surplus = self.log_shares[1].exp() * (of_baseline - level.sf());
         let smaller = level.log_sf().min(level.log_cdf()).exp();
         // What rounding leaves of the rarest below would be too little.
         if surplus.abs() > NEXT_TO_NOTHING * smaller || level.p() < RARE {
@@ -349,7 +349,7 @@ fn above(density: &dyn Density, y: f64, shortfall: &Shortfall, ws: &mut Workspac
     }
     if (log_sf - level.log_sf()).abs() < NEAR {
         // Between the two lies what has nearly one value.
-        let (sf, sf_of_level) = (log_sf.exp(), level.log_sf().exp());
+        let (sf, sf_of_level) = (log_sf.exp(), level.sf());
         let between = 0.5 * (y + density.quantile(level, ws));
         return sf_of_level * shortfall.of(density, ws) + (sf - sf_of_level) * between;
     }

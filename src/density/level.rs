@@ -12,13 +12,14 @@ pub struct Level {
     p: f64,
     log_cdf: f64,
     log_sf: f64,
+    sf: f64,
     z: f64,
     density_of_z: f64,
 }
 
 impl Level {
     fn new(p: f64, log_cdf: f64, log_sf: f64, z: f64) -> Self {
-        Self { p, log_cdf, log_sf, z, density_of_z: normal::log_pdf(z).exp() }
+        Self { p, log_cdf, log_sf, sf: log_sf.exp(), z, density_of_z: normal::log_pdf(z).exp() }
     }
 
     /// The level P(Y ≤ q) = `p`, 0 < p < 1.
@@ -56,6 +57,12 @@ impl Level {
     #[must_use]
     pub fn log_sf(&self) -> f64 {
         self.log_sf
+    }
+
+    /// P(Y > q).
+    #[must_use]
+    pub fn sf(&self) -> f64 {
+        self.sf
     }
 
     /// The y with P(Y ≤ y) at this level, somewhere in `bracket`: Newton's method in log space from `start` on, within a bracket that

@@ -2,12 +2,13 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, LN_2};
 
-use super::{scalar::log_1m_exp, vector::mills};
+use super::{
+    scalar::log_1m_exp,
+    vector::{FRAC_1_SQRT_TWO_PI, mills},
+};
 
 /// ½ log 2π.
 const HALF_LOG_TWO_PI: f64 = 0.918_938_533_204_672_8;
-/// 1 / √2π.
-const FRAC_1_SQRT_TWO_PI: f64 = 0.398_942_280_401_432_7;
 /// Beyond this many standard deviations the tail comes from Mills' ratio: `erfc` would magnify the rounding of its
 /// argument by z².
 const FAR: f64 = 5.0;

@@ -39,7 +39,7 @@ const MOST: f64 = 709.782_712_893_384;
 /// … and below it 0.
 const LEAST: f64 = -745.2;
 /// 1 / √2π.
-const FRAC_1_SQRT_TWO_PI: f64 = 0.398_942_280_401_432_7;
+pub(super) const FRAC_1_SQRT_TWO_PI: f64 = 0.398_942_280_401_432_7;
 
 /// The polynomial with these coefficients, the constant's first.
 #[inline(always)]

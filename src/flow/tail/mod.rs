@@ -155,28 +155,15 @@ impl<S: Shape> Transform for Tail<S> {
     }
 
     fn forward_points(&self, prepared: &[f64], points: &mut [f64]) {
-        if self.shape.move_to_base(prepared, points) {
-            return;
-        }
-        // One by one, so that what becomes of a point does not depend on the others.
-        for point in points {
-            let x = [*point];
-            if !self.shape.move_to_base(prepared, slice::from_mut(point)) {
-                self.forward(prepared, &x, slice::from_mut(point));
-            }
-        }
+        let together = |points: &mut [f64]| self.shape.move_to_base(prepared, points);
+        move_points(points, together, |x, z| {
+            self.forward(prepared, x, z);
+        });
     }
 
     fn inverse_points(&self, prepared: &[f64], points: &mut [f64]) {
-        if self.shape.move_to_data(prepared, points) {
-            return;
-        }
-        for point in points {
-            let z = [*point];
-            if !self.shape.move_to_data(prepared, slice::from_mut(point)) {
-                self.inverse(prepared, &z, slice::from_mut(point));
-            }
-        }
+        let together = |points: &mut [f64]| self.shape.move_to_data(prepared, points);
+        move_points(points, together, |z, x| self.inverse(prepared, z, x));
     }
 
     fn backward(&self, at: At<'_>, grad: Grad<'_>, grad_x: &mut [f64], grad_raw: &mut [f64]) {
@@ -196,6 +183,24 @@ impl<S: Shape> Transform for Tail<S> {
             let sigma = index / MAX_INDEX;
             (grad_raw[2 * d + i], grad_raw[3 * d + i]) = (0.0, 0.0);
             grad_raw[self.place(2, a, i)] = grad_index * index * (1.0 - sigma);
+        }
+    }
+}
+
+/// Moves points `together` where it can; if not, one by one, so that what becomes of a point does not depend on the others, and `alone` what it
+/// can't move either.
+fn move_points(
+    points: &mut [f64],
+    together: impl Fn(&mut [f64]) -> bool,
+    alone: impl Fn(&[f64], &mut [f64]),
+) {
+    if together(points) {
+        return;
+    }
+    for point in points {
+        let before = [*point];
+        if !together(slice::from_mut(point)) {
+            alone(&before, slice::from_mut(point));
         }
     }
 }
