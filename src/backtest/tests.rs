@@ -79,6 +79,7 @@ fn backtest(num_events: u64, figures: Figures) -> ModelSummary {
                 targets: smallvec![y],
                 log_score: normal::log_pdf(z),
                 pits: smallvec![normal::cdf(z)],
+                log_scores_of_parts: None,
             },
         };
         assert!(backtest.push(&Scored { event: Arc::new(event), score: Arc::new(score) }).is_some());

@@ -2,7 +2,7 @@
 
 use std::{f64::consts::LN_2, slice, sync::Arc};
 
-use super::{Density, Level, Shortfall, Side, Workspace, limited::between_and_median};
+use super::{Density, Level, Likelihood, Shortfall, Side, Workspace, limited::between_and_median};
 use crate::{math::scalar::log_sum_exp, model::normaliser::FURTHEST};
 
 /// How many parameters the mixture adds to those of its parts.
@@ -35,7 +35,8 @@ pub struct Blend {
 pub struct Parts {
     net: Workspace,
     baseline: Workspace,
-    /// log(1 − v) and log v.
+    /// 1 − v and v, and their logarithms.
+    shares: [f64; 2],
     log_shares: [f64; 2],
     /// The baseline's unit in the net's.
     shift: f64,
@@ -63,8 +64,8 @@ impl Parts {
     /// square of next to nothing. Of y there are the baseline's P(Y > y) and the net's density.
     fn near_the_nets(&self, level: &Level, y: f64, of_baseline: f64, density: f64) -> Option<f64> {
         // So much more than the level's probability lies above.
-        let surplus = self.log_shares[1].exp() * (of_baseline - level.sf());
-        let smaller = level.log_sf().min(level.log_cdf()).exp();
+        let surplus = self.shares[1] * (of_baseline - level.sf());
+        let smaller = level.sf().min(level.p());
         // What rounding leaves of the rarest below would be too little.
         if surplus.abs() > NEXT_TO_NOTHING * smaller || level.p() < RARE {
             return None;
@@ -119,18 +120,7 @@ impl Blend {
         self.log_share(params) < -LN_2
     }
 
-    /// The net's log density at `y`, and the baseline's, in nats; with `half`, the log probabilities of the interval around it.
-    pub fn log_likelihoods(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> [f64; 2] {
-        let own = self.baseline_log_likelihood(y, half, ws);
-        let net = &mut parts(ws).net;
-        let net = match half {
-            None => self.net.log_density(&[y], net),
-            Some(half) => self.net.log_rounded(y, half, net),
-        };
-        [net, own]
-    }
-
-    /// The baseline's alone.
+    /// The baseline's log density at `y`, in nats; with `half`, the log probability of the interval around it.
     pub fn baseline_log_likelihood(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> f64 {
         let parts = parts(ws);
         let (own, ratio) = (parts.to_baseline(y), parts.ratio);
@@ -169,6 +159,7 @@ impl Density for Blend {
         Workspace::Blend(Box::new(Parts {
             net: self.net.workspace(),
             baseline: self.baseline.workspace(),
+            shares: [0.0, 1.0],
             log_shares: [f64::NEG_INFINITY, 0.0],
             shift: 0.0,
             ratio: 1.0,
@@ -182,7 +173,8 @@ impl Density for Blend {
         let (baseline, own) = rest.split_at(self.baseline.num_params());
         let log_share = self.log_share(params);
         self.baseline.load(baseline, &mut parts.baseline);
-        parts.log_shares = [(-log_share.exp_m1()).ln(), log_share];
+        parts.shares = [-log_share.exp_m1(), log_share.exp()];
+        parts.log_shares = [parts.shares[0].ln(), log_share];
         (parts.shift, parts.ratio) = (f64::from(own[1]), f64::from(own[2]));
         if parts.has_net() {
             self.net.load(net, &mut parts.net);
@@ -191,6 +183,28 @@ impl Density for Blend {
 
     fn is_possible(&self, y: &[f64]) -> bool {
         self.net.is_possible(y)
+    }
+
+    fn likelihood(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> Likelihood {
+        let parts = parts(ws);
+        let own = parts.to_baseline(y);
+        let mut baseline =
+            self.baseline.likelihood(own, half.map(|half| half / parts.ratio), &mut parts.baseline);
+        if half.is_none() {
+            baseline.log -= parts.ratio.ln();
+        }
+        if !parts.has_net() {
+            return baseline;
+        }
+        let net = self.net.likelihood(y, half, &mut parts.net);
+        let [of_net, share] = parts.shares;
+        let log = log_sum_exp(&[parts.log_shares[0] + net.log, parts.log_shares[1] + baseline.log]);
+        Likelihood {
+            // A probability is no more than one.
+            log: if half.is_some() { log.min(0.0) } else { log },
+            below: (of_net * net.below + share * baseline.below).min(1.0),
+            log_parts: Some([net.log, baseline.log]),
+        }
     }
 
     fn log_density(&self, y: &[f64], ws: &mut Workspace) -> f64 {
@@ -254,7 +268,7 @@ impl Density for Blend {
             return out.copy_from_slice(of_baseline);
         }
         self.net.exceed(ys, out, &mut parts.net);
-        let [of_net, share] = parts.log_shares.map(f64::exp);
+        let [of_net, share] = parts.shares;
         for (out, of_baseline) in out.iter_mut().zip(of_baseline) {
             *out = (of_net * *out + share * of_baseline).min(1.0);
         }
@@ -287,7 +301,7 @@ impl Density for Blend {
         let quantile = self.quantile(shortfall.level(), ws);
         let parts = parts(ws);
         let own = parts.to_baseline(quantile);
-        let share = parts.log_shares[1].exp();
+        let [_, share] = parts.shares;
         let log_sf = self.baseline.log_sf(own, &mut parts.baseline);
         let of_baseline = if share < SMALL_SHARE && log_sf < -LN_2 {
             self.roughly_above(own, log_sf, parts)
@@ -306,7 +320,7 @@ impl Density for Blend {
         if !parts.has_net() {
             return baseline;
         }
-        let share = parts.log_shares[1].exp();
+        let [_, share] = parts.shares;
         (1.0 - share) * self.net.limited(limit, &mut parts.net) + share * baseline
     }
 }

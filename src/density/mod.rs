@@ -79,6 +79,15 @@ pub trait Density: Send + Sync {
         self.log_mass(y - half, y + half, ws)
     }
 
+    /// What a target is worth that has this value, or that is known to lie within `half` of it, for d = 1.
+    fn likelihood(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> Likelihood {
+        let (log, end) = match half {
+            None => (self.log_density(&[y], ws), y),
+            Some(half) => (self.log_rounded(y, half, ws), y - half),
+        };
+        Likelihood { log, below: self.log_cdf(end, ws).exp(), log_parts: None }
+    }
+
     /// The mean of Y where it exceeds y and 0 elsewhere, for d = 1, where there is a closed form.
     fn mean_above(&self, _y: f64, _ws: &mut Workspace) -> Option<f64> {
         None
@@ -150,6 +159,20 @@ pub trait Learnable: Density {
     /// [`Density::log_density`]; writes its gradient with respect to the row's parameters.
     fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64;
 
+    /// Σ [`Density::log_density`] over many rows of parameters with a target (d) each; or with `half`, d = 1, Σ [`Density::log_rounded`].
+    /// Writes the gradient with respect to each row's parameters, times `weight`, where they stand.
+    fn log_likelihood_grads(
+        &self,
+        rows: &[f32],
+        targets: &[f64],
+        half: Option<f64>,
+        weight: f64,
+        grads: &mut [f32],
+        ws: &mut Workspace,
+    ) -> f64 {
+        one_by_one(self, rows, targets, half, weight, grads, ws)
+    }
+
     /// [`Density::log_mass`]; writes its gradient with respect to the row's parameters.
     fn log_mass_grad(&self, low: f64, high: f64, grad: &mut [f64], ws: &mut Workspace) -> f64;
 
@@ -160,6 +183,41 @@ pub trait Learnable: Density {
         }
         self.log_mass_grad(y - half, y + half, grad, ws)
     }
+}
+
+/// What a distribution says of a target once that is known, d = 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Likelihood {
+    /// The log density at its value, or the log probability of the interval that it is known to lie in, in nats.
+    pub log: f64,
+    /// P(Y ≤ y) at its value, or at the interval's lower end.
+    pub below: f64,
+    /// Of a mixture `log` of each of its parts, the net and the baseline; `None` where there is but one.
+    pub log_parts: Option<[f64; 2]>,
+}
+
+/// [`Learnable::log_likelihood_grads`] of any density.
+fn one_by_one<L: Learnable + ?Sized>(
+    density: &L,
+    rows: &[f32],
+    targets: &[f64],
+    half: Option<f64>,
+    weight: f64,
+    grads: &mut [f32],
+    ws: &mut Workspace,
+) -> f64 {
+    let mut grad = vec![0.0; density.num_params()];
+    let rows = rows.chunks_exact(grad.len()).zip(grads.chunks_exact_mut(grad.len()));
+    let mut sum = 0.0;
+    for ((params, out), y) in rows.zip(targets.chunks_exact(density.dim())) {
+        density.load(params, ws);
+        sum += match half {
+            None => density.log_density_grad(y, &mut grad, ws),
+            Some(half) => density.log_rounded_grad(y[0], half, &mut grad, ws),
+        };
+        out.iter_mut().zip(&grad).for_each(|(out, grad)| *out = (weight * grad) as f32);
+    }
+    sum
 }
 
 /// Whether the ends of an interval around y lose too many of their digits to be told apart well.
@@ -200,6 +258,8 @@ pub enum Workspace {
         stack: flow::Workspace,
         /// A second gradient, as long as a row.
         grad: Vec<f64>,
+        /// Of many rows at once, where the stack has loops over them.
+        rows: Option<flow::rows::Rows>,
     },
     /// Of a mixture with a baseline.
     Blend(Box<blend::Parts>),

@@ -2,13 +2,16 @@
 
 use std::slice;
 
-use super::{Density, Learnable, Level, Role, Side, Unit, Workspace};
+use super::{Density, Learnable, Level, Likelihood, Role, Side, Unit, Workspace, is_narrow, one_by_one};
 use crate::{
     config::FlowKind,
-    flow::{self, Stack},
+    flow::{
+        self, Stack,
+        rows::{Column, FAR, ROWS, Rows},
+    },
     math::{
         normal,
-        vector::{Loops, NormalSf},
+        vector::{self, HALF_LOG_TWO_PI, Loops, NormalSf},
     },
     model::normaliser::Normaliser,
 };
@@ -48,7 +51,9 @@ impl Nfn {
     }
 
     fn parts(ws: &mut Workspace) -> (&mut flow::Workspace, &mut [f64]) {
-        let Workspace::Flow { stack, grad } = ws else { unreachable!("a stack of flows made the workspace") };
+        let Workspace::Flow { stack, grad, .. } = ws else {
+            unreachable!("a stack of flows made the workspace")
+        };
         (stack, grad)
     }
 }
@@ -63,7 +68,11 @@ impl Density for Nfn {
     }
 
     fn workspace(&self) -> Workspace {
-        Workspace::Flow { stack: self.stack.workspace(), grad: vec![0.0; self.num_params()] }
+        Workspace::Flow {
+            stack: self.stack.workspace(),
+            grad: vec![0.0; self.num_params()],
+            rows: self.stack.has_rows().then(|| self.stack.rows()),
+        }
     }
 
     fn load(&self, params: &[f32], ws: &mut Workspace) {
@@ -87,6 +96,20 @@ impl Density for Nfn {
     fn log_mass(&self, low: f64, high: f64, ws: &mut Workspace) -> f64 {
         let [low, high] = self.images([low, high], ws);
         normal::log_interval(low, high)
+    }
+
+    fn likelihood(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> Likelihood {
+        let (log, z) = match half {
+            Some(half) if !is_narrow(y, half) => {
+                let [low, high] = self.images([y - half, y + half], ws);
+                (normal::log_interval(low, high), low)
+            }
+            _ => {
+                let (z, log_det) = self.stack.forward(&[y], Self::parts(ws).0);
+                (normal::log_pdf(z[0]) + log_det + half.map_or(0.0, |half| (2.0 * half).ln()), z[0])
+            }
+        };
+        Likelihood { log, below: normal::cdf(z), log_parts: None }
     }
 
     fn tail_index(&self, axis: usize, side: Side, ws: &Workspace) -> f64 {
@@ -132,6 +155,52 @@ impl Density for Nfn {
     }
 }
 
+/// Log likelihoods of a block of rows, whose gradients it leaves in `rows`, d = 1.
+struct LogLikelihoods<'a> {
+    stack: &'a Stack,
+    params: &'a [f32],
+    ys: Column,
+    half: Option<f64>,
+    rows: &'a mut Rows,
+    logs: &'a mut Column,
+}
+
+impl Loops for LogLikelihoods<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let Self { stack, params, ys, half, rows, logs } = self;
+        rows.take(params);
+        stack.prepare_rows(rows);
+        let Some(half) = half else {
+            let (mut z, mut grad) = (ys, [0.0; ROWS]);
+            stack.forward_rows(0, &mut z, rows);
+            for row in 0..ROWS {
+                logs[row] = -0.5 * z[row] * z[row] - HALF_LOG_TWO_PI;
+                grad[row] = -z[row];
+            }
+            stack.add_log_slopes(0, logs, rows);
+            stack.backward_rows(0, grad, 1.0, rows);
+            return;
+        };
+        let [mut low, mut high] = [ys; 2];
+        for row in 0..ROWS {
+            low[row] -= half;
+            high[row] += half;
+        }
+        stack.forward_rows(0, &mut low, rows);
+        stack.forward_rows(1, &mut high, rows);
+        for row in 0..ROWS {
+            let log_mass = vector::log_interval(low[row], high[row]);
+            // What the density at each end, over the mass, makes of ∂z there.
+            low[row] = -vector::exp(-0.5 * low[row] * low[row] - HALF_LOG_TWO_PI - log_mass);
+            high[row] = vector::exp(-0.5 * high[row] * high[row] - HALF_LOG_TWO_PI - log_mass);
+            logs[row] = log_mass;
+        }
+        stack.backward_rows(0, low, 0.0, rows);
+        stack.backward_rows(1, high, 0.0, rows);
+    }
+}
+
 impl Learnable for Nfn {
     /// The identity but for a tail, moved and stretched to the targets.
     fn initial(&self, targets: &[f64]) -> Vec<f32> {
@@ -160,6 +229,39 @@ impl Learnable for Nfn {
 
     fn log_density_grad(&self, y: &[f64], grad: &mut [f64], ws: &mut Workspace) -> f64 {
         self.stack.log_density_grad(y, grad, Self::parts(ws).0)
+    }
+
+    fn log_likelihood_grads(
+        &self,
+        rows: &[f32],
+        targets: &[f64],
+        half: Option<f64>,
+        weight: f64,
+        grads: &mut [f32],
+        ws: &mut Workspace,
+    ) -> f64 {
+        let is_tame = |&y: &f64| y.abs() < FAR && !half.is_some_and(|half| is_narrow(y, half));
+        let block = ROWS * self.num_params();
+        let blocks = rows.chunks(block).zip(grads.chunks_mut(block)).zip(targets.chunks(ROWS * self.dim()));
+        let mut sum = 0.0;
+        for ((params, grads), targets) in blocks {
+            match ws {
+                Workspace::Flow { rows: Some(rows), .. } if targets.iter().all(is_tame) => {
+                    // As in a block that is whole: the last one stands in for those that are missing.
+                    let last = targets.len() - 1;
+                    let ys = std::array::from_fn(|row| targets[row.min(last)]);
+                    let mut logs = [0.0; ROWS];
+                    LogLikelihoods { stack: &self.stack, params, ys, half, rows, logs: &mut logs }.run();
+                    sum = logs[..=last].iter().fold(sum, |sum, log| sum + log);
+                    for (nth, column) in rows.grad_raw().iter().enumerate() {
+                        let out = grads[nth..].iter_mut().step_by(self.num_params());
+                        out.zip(column).for_each(|(out, grad)| *out = (weight * grad) as f32);
+                    }
+                }
+                _ => sum += one_by_one(self, params, targets, half, weight, grads, ws),
+            }
+        }
+        sum
     }
 
     /// ∂ log[Φ(z(high)) − Φ(z(low))] is what the density at each end, over the mass, makes of ∂z there.

@@ -147,6 +147,10 @@ fn params(bound: f32) -> impl Strategy<Value = Vec<f32>> {
     prop::collection::vec(-bound..bound, 80)
 }
 
+fn is_near(one: f64, other: f64) -> bool {
+    (one - other).abs() <= 1e-9 * one.abs().max(1.0)
+}
+
 fn loaded(flows: &[FlowKind], params: &[f32]) -> (Nfn, Workspace) {
     let density = Nfn::new(flows, 1);
     let mut ws = density.workspace();
@@ -375,6 +379,57 @@ proptest! {
             prop_assert!((n - by_density[i]).abs() < tolerance * n.abs().max(1.0), "∂ log p by {i}: {n} {}", by_density[i]);
             let n = numeric(&mut |ws| density.log_mass(y, high, ws)).unwrap_or(by_mass[i]);
             prop_assert!((n - by_mass[i]).abs() < tolerance * n.abs().max(1.0), "∂ log mass by {i}: {n} {}", by_mass[i]);
+        }
+    }
+
+    #[test]
+    fn gradients_of_many_rows_are_those_of_each(
+        flows in usual_flows(),
+        rows in prop::collection::vec((params(6.0), -30.0..30.0f64), 1..70),
+        half in prop::sample::select(vec![None, Some(0.3), Some(1e-5), Some(1e-12)]),
+    ) {
+        let density = Nfn::new(&flows, 1);
+        let (num_params, mut ws) = (density.num_params(), density.workspace());
+        let params: Vec<f32> = rows.iter().flat_map(|(params, _)| &params[..num_params]).copied().collect();
+        let targets: Vec<f64> = rows.iter().map(|&(_, target)| target).collect();
+        let [mut told, mut expected] = [0, 1].map(|_| vec![0f32; params.len()]);
+        let sum = density.log_likelihood_grads(&params, &targets, half, -0.5, &mut told, &mut ws);
+        let expected_sum = one_by_one(&density, &params, &targets, half, -0.5, &mut expected, &mut ws);
+        prop_assert!(is_near(sum, expected_sum), "{sum} {expected_sum}");
+        for ((told, expected), params) in told.chunks(num_params).zip(expected.chunks(num_params)).zip(params.chunks(num_params)) {
+            let size = expected.iter().fold(1f32, |size, x| size.max(x.abs()));
+            for (told, expected) in told.iter().zip(expected) {
+                prop_assert!((told - expected).abs() <= 1e-5 * size, "{told} {expected} of {params:?}");
+            }
+        }
+        // Whatever stands before and after a row.
+        let mut alone = vec![0f32; num_params];
+        for (nth, params) in params.chunks(num_params).enumerate() {
+            density.log_likelihood_grads(params, &targets[nth..=nth], half, -0.5, &mut alone, &mut ws);
+            prop_assert_eq!(&alone, &told[nth * num_params..][..num_params]);
+        }
+    }
+
+    #[test]
+    fn what_a_target_is_worth_is_what_each_function_says(
+        family in families(),
+        params in params(3.0),
+        y in -20.0..20.0f64,
+        half in prop::sample::select(vec![None, Some(0.5), Some(1e-12)]),
+    ) {
+        let (density, mut ws) = family.load(&params);
+        let Likelihood { log, below, log_parts } = density.likelihood(y, half, &mut ws);
+        let (expected, end) = match half {
+            None => (density.log_density(&[y], &mut ws), y),
+            Some(half) => (density.log_rounded(y, half, &mut ws), y - half),
+        };
+        prop_assert!(log == expected || is_near(log, expected), "{log} {expected}");
+        let expected = density.log_cdf(end, &mut ws).exp();
+        prop_assert!((below - expected).abs() <= 1e-12 * expected + 1e-300, "{below} {expected}");
+        if let (Some(parts), Family::Blend(_, log_share)) = (log_parts, &family) {
+            let log_share = f64::from(*log_share);
+            let mixed = crate::math::scalar::log_sum_exp(&[(-log_share.exp_m1()).ln() + parts[0], log_share + parts[1]]);
+            prop_assert!(log == mixed || is_near(log, mixed), "{log} {mixed}");
         }
     }
 

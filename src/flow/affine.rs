@@ -1,6 +1,10 @@
 //! The affine transform: location and scale, in the data's units.
 
-use super::{At, Grad, Transform};
+use super::{
+    At, Grad, Transform,
+    rows::{Column, OverRows, Prepared, ROWS},
+};
+use crate::math::vector;
 
 /// The scale stays within e^±12 of the data's unit: smaller ones would be lost in the rounding of the data.
 const MAX_LOG_SCALE: f64 = 12.0;
@@ -24,6 +28,7 @@ pub(super) fn raw_log_scale(log_scale: f64) -> f64 {
 }
 
 /// ∂s/∂s_raw, where [`log_scale`] is s.
+#[inline(always)]
 pub(super) fn log_scale_slope(log_scale: f64) -> f64 {
     let beyond = ((log_scale.abs() - LINEAR) / (MAX_LOG_SCALE - LINEAR)).max(0.0);
     1.0 - beyond * beyond
@@ -98,6 +103,58 @@ impl Transform for Affine {
             grad_x[i] = grad.z[i] * rate;
             grad_raw[i] = -grad_x[i];
             grad_raw[d + i] = -(grad.z[i] * z + grad.log_det) * log_scale_slope(at.prepared[d + i]);
+        }
+    }
+}
+
+/// Prepares m, s and e⁻ˢ of each row.
+#[inline(always)]
+pub(super) fn prepare_rows([location_raw, scale_raw]: [&Column; 2], prepared: &mut Prepared) {
+    let [location, log_scale, rate, ..] = prepared;
+    for row in 0..ROWS {
+        let raw = scale_raw[row];
+        let beyond = (raw.abs() - LINEAR) / (MAX_LOG_SCALE - LINEAR);
+        let bent = (LINEAR + (MAX_LOG_SCALE - LINEAR) * vector::tanh(beyond)).copysign(raw);
+        log_scale[row] = if beyond <= 0.0 { raw } else { bent };
+        rate[row] = vector::exp(-log_scale[row]);
+        location[row] = location_raw[row];
+    }
+}
+
+/// Prepared: m, s, e⁻ˢ.
+impl OverRows for Affine {
+    #[inline(always)]
+    fn prepare(raw: &[Column], prepared: &mut Prepared) {
+        let [location, log_scale] = raw else { unreachable!("the parameters of one axis") };
+        prepare_rows([location, log_scale], prepared);
+    }
+
+    #[inline(always)]
+    fn forward([location, _, rate, ..]: &Prepared, points: &mut Column) {
+        for row in 0..ROWS {
+            points[row] = (points[row] - location[row]) * rate[row];
+        }
+    }
+
+    #[inline(always)]
+    fn add_log_slopes([_, log_scale, ..]: &Prepared, _: &Column, log_det: &mut Column) {
+        log_det.iter_mut().zip(log_scale).for_each(|(log_det, log_scale)| *log_det -= log_scale);
+    }
+
+    #[inline(always)]
+    fn backward(
+        [location, log_scale, rate, ..]: &Prepared,
+        x: &Column,
+        by_log_det: f64,
+        grad: &mut Column,
+        grad_raw: &mut [Column],
+    ) {
+        let [grad_location, grad_scale_raw] = grad_raw else { unreachable!("the parameters of one axis") };
+        for row in 0..ROWS {
+            let z = (x[row] - location[row]) * rate[row];
+            grad_scale_raw[row] -= (grad[row] * z + by_log_det) * log_scale_slope(log_scale[row]);
+            grad[row] *= rate[row];
+            grad_location[row] -= grad[row];
         }
     }
 }

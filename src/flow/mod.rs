@@ -7,6 +7,7 @@
 mod affine;
 mod planar;
 mod radial;
+pub mod rows;
 mod spline;
 mod stack;
 pub mod tail;

@@ -1,9 +1,12 @@
 //! The radial transform: an expansion or contraction around a point.
 
-use super::{At, Grad, Transform};
+use super::{
+    At, Grad, Transform,
+    rows::{Column, OverRows, Prepared, ROWS},
+};
 use crate::math::{
     scalar::{sigmoid, softplus, softplus_inverse},
-    vector::Loops,
+    vector::{self, Loops},
 };
 
 /// The least radius α, in units of the base: a narrower bump would only spike on repeated values.
@@ -48,6 +51,11 @@ struct Bump {
 impl Bump {
     fn of(prepared: &[f64]) -> Self {
         Self { alpha: prepared[0], beta: prepared[1], center: prepared[2] }
+    }
+
+    #[inline(always)]
+    fn of_row([alpha, beta, center, ..]: &Prepared, row: usize) -> Self {
+        Self { alpha: alpha[row], beta: beta[row], center: center[row] }
     }
 
     /// How far x is from γ, and k.
@@ -188,6 +196,67 @@ impl Transform for Radial {
             let through_offset = beta * k * grad.z[i] + grad_offset * (at.x[i] - center[i]);
             grad_x[i] = grad.z[i] + through_offset;
             grad_center[i] = -through_offset;
+        }
+    }
+}
+
+/// Prepared: α, β, γ, and the slopes of α and β in what they are made from.
+impl OverRows for Radial {
+    #[inline(always)]
+    fn prepare(raw: &[Column], prepared: &mut Prepared) {
+        let [alpha_raw, beta_raw, center] = raw else { unreachable!("the parameters of one axis") };
+        let [alpha, beta, own_center, alpha_slope, beta_slope] = prepared;
+        for row in 0..ROWS {
+            let (positive, slope) = vector::softplus(alpha_raw[row]);
+            (alpha[row], alpha_slope[row]) = (MIN_ALPHA + positive, slope);
+            let (positive, slope) = vector::softplus(beta_raw[row]);
+            (beta[row], beta_slope[row]) = (-1.0 + (MIN_SLOPE + positive), slope);
+            own_center[row] = center[row];
+        }
+    }
+
+    #[inline(always)]
+    fn forward(prepared: &Prepared, points: &mut Column) {
+        for (row, point) in points.iter_mut().enumerate() {
+            let bump = Bump::of_row(prepared, row);
+            let (offset, k) = bump.at(*point);
+            *point += bump.beta * k * offset;
+        }
+    }
+
+    #[inline(always)]
+    fn add_log_slopes(prepared: &Prepared, x: &Column, log_det: &mut Column) {
+        for (row, log_det) in log_det.iter_mut().enumerate() {
+            let bump = Bump::of_row(prepared, row);
+            let (_, k) = bump.at(x[row]);
+            *log_det += vector::ln_1p(bump.beta * k * k);
+        }
+    }
+
+    #[inline(always)]
+    fn backward(
+        [alpha, beta, center, alpha_slope, beta_slope]: &Prepared,
+        x: &Column,
+        by_log_det: f64,
+        grad: &mut Column,
+        grad_raw: &mut [Column],
+    ) {
+        let [grad_alpha_raw, grad_beta_raw, grad_center] = grad_raw else {
+            unreachable!("the parameters of one axis")
+        };
+        for row in 0..ROWS {
+            let (alpha, beta, grad_z) = (alpha[row], beta[row], grad[row]);
+            let offset = x[row] - center[row];
+            let h = 1.0 / (alpha + offset.abs());
+            let k = alpha * h;
+            let slope_share = by_log_det * k / (1.0 + beta * k * k);
+            let through_k = beta * (grad_z * offset + 2.0 * slope_share) * h;
+            let side = if offset == 0.0 { 0.0 } else { 1f64.copysign(offset) };
+            let through_offset = beta * k * grad_z - through_k * k * side;
+            grad_alpha_raw[row] += through_k * (1.0 - k) * alpha_slope[row];
+            grad_beta_raw[row] += k * (grad_z * offset + slope_share) * beta_slope[row];
+            grad[row] = grad_z + through_offset;
+            grad_center[row] -= through_offset;
         }
     }
 }

@@ -78,7 +78,7 @@ impl Stack {
     }
 
     /// The layers from the base to the data, each with the place of its raw parameters.
-    pub fn layers(&self) -> impl DoubleEndedIterator<Item = (&Layer, Range<usize>)> {
+    pub fn layers(&self) -> impl DoubleEndedIterator<Item = (&Layer, Range<usize>)> + ExactSizeIterator {
         self.places.iter().map(|place| (&place.layer, place.raw.clone()))
     }
 

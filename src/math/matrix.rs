@@ -1,9 +1,11 @@
 //! Products of small matrices in single precision. Every sum is taken in the order of its terms, so that a product's bits depend on nothing
 //! but its factors.
 
-/// Rows and columns of a tile of the product, whose sums stay in registers.
+use super::vector::Loops;
+
+/// Rows and columns of a tile of the product, whose sums stay in registers: eight of eight numbers each, where those are so wide.
 const ROWS: usize = 4;
-const COLUMNS: usize = 8;
+const COLUMNS: usize = 16;
 
 /// A matrix, or a transposed one, over numbers that lie elsewhere.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Writes its columns `start`, `start + 1`, … as rows of `N`, with zeros where it has no more of them.
+    #[inline(always)]
     fn pack<const N: usize>(self, start: usize, packed: &mut Vec<[f32; N]>) {
         let height = self.values.len().checked_div(self.width).unwrap_or(0);
         if self.is_transposed {
@@ -61,25 +64,46 @@ pub struct Multiplier {
 impl Multiplier {
     /// product += left · right, with `width` columns.
     pub fn add(&mut self, left: Matrix<'_>, right: Matrix<'_>, product: &mut [f32], width: usize) {
-        if product.is_empty() {
-            return;
+        if !product.is_empty() {
+            Add { space: self, left, right, product, width }.run();
         }
-        self.right.clear();
+    }
+}
+
+struct Add<'a> {
+    space: &'a mut Multiplier,
+    left: Matrix<'a>,
+    right: Matrix<'a>,
+    product: &'a mut [f32],
+    width: usize,
+}
+
+impl Loops for Add<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let Self {
+            space: Multiplier { left: packed_left, right: packed_right },
+            left,
+            right,
+            product,
+            width,
+        } = self;
+        packed_right.clear();
         for column in (0..width).step_by(COLUMNS) {
-            right.pack(column, &mut self.right);
+            right.pack(column, packed_right);
         }
-        let depth = self.right.len() / width.div_ceil(COLUMNS);
+        let depth = packed_right.len() / width.div_ceil(COLUMNS);
         for (nth, rows) in product.chunks_mut(ROWS * width).enumerate() {
-            self.left.clear();
-            left.transposed().pack(nth * ROWS, &mut self.left);
-            debug_assert_eq!(self.left.len(), depth);
-            for (column, right) in (0..width).step_by(COLUMNS).zip(self.right.chunks_exact(depth.max(1))) {
+            packed_left.clear();
+            left.transposed().pack(nth * ROWS, packed_left);
+            debug_assert_eq!(packed_left.len(), depth);
+            for (column, right) in (0..width).step_by(COLUMNS).zip(packed_right.chunks_exact(depth.max(1))) {
                 let len = COLUMNS.min(width - column);
                 let mut sums = [[0.0; COLUMNS]; ROWS];
                 for (sums, row) in sums.iter_mut().zip(rows.chunks_exact(width)) {
                     sums[..len].copy_from_slice(&row[column..][..len]);
                 }
-                let sums = tile(&self.left, right, sums);
+                let sums = tile(packed_left, right, sums);
                 for (sums, row) in sums.iter().zip(rows.chunks_exact_mut(width)) {
                     row[column..][..len].copy_from_slice(&sums[..len]);
                 }
@@ -89,6 +113,7 @@ impl Multiplier {
 }
 
 /// sums + Σ left · right
+#[inline(always)]
 fn tile(
     left: &[[f32; ROWS]],
     right: &[[f32; COLUMNS]],
@@ -97,7 +122,7 @@ fn tile(
     for (left, right) in left.iter().zip(right) {
         for (sums, &a) in sums.iter_mut().zip(left) {
             for (sum, &b) in sums.iter_mut().zip(right) {
-                *sum += a * b;
+                *sum = f32::mul_add(a, b, *sum);
             }
         }
     }
@@ -128,7 +153,8 @@ mod tests {
             for row in 0..height {
                 for column in 0..width {
                     for at in 0..depth {
-                        expected[row * width + column] += a[row * depth + at] * b[at * width + column];
+                        let sum = &mut expected[row * width + column];
+                        *sum = f32::mul_add(a[row * depth + at], b[at * width + column], *sum);
                     }
                 }
             }

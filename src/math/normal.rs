@@ -4,16 +4,12 @@ use std::f64::consts::{FRAC_1_SQRT_2, LN_2};
 
 use super::{
     scalar::log_1m_exp,
-    vector::{FRAC_1_SQRT_TWO_PI, mills},
+    vector::{FRAC_1_SQRT_TWO_PI, HALF_LOG_TWO_PI, NARROW, mills},
 };
 
-/// ½ log 2π.
-const HALF_LOG_TWO_PI: f64 = 0.918_938_533_204_672_8;
 /// Beyond this many standard deviations the tail comes from Mills' ratio: `erfc` would magnify the rounding of its
 /// argument by z².
 const FAR: f64 = 5.0;
-/// Intervals narrower than this have their probability from the density.
-const NARROW: f64 = 1e-4;
 
 /// Log density, in nats.
 #[must_use]

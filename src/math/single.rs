@@ -1,24 +1,27 @@
-//! Elementary functions in single precision, written so that loops over them vectorise. NaN stays NaN.
+//! Elementary functions in single precision, written so that loops over them vectorise ([`Loops`](super::vector::Loops)). NaN stays
+//! NaN.
 
 /// eˣ − 1, right to some units in the last place, for |x| ≤ 80.
+#[inline(always)]
 fn exp_m1(x: f32) -> f32 {
     // Adding it leaves no bits of a small number but those of the nearest integer, at the mantissa's end.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let shifted = f32::mul_add(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
+    let r = f32::mul_add(n, -LN_2_LOW, f32::mul_add(n, -LN_2_HIGH, x));
     // eʳ − 1 by its series, |r| ≤ ½ log 2: the next term is below 1e-8 of it.
     let mut sum = 1.0 / 5040.0;
     for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
-        sum = sum * r + coefficient;
+        sum = f32::mul_add(sum, r, coefficient);
     }
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1f32.to_bits()));
-    power * (sum * r) + (power - 1.0)
+    f32::mul_add(power, sum * r, power - 1.0)
 }
 
 /// tanh x.
+#[inline(always)]
 #[must_use]
 pub fn tanh(x: f32) -> f32 {
     // From here on it is 1.
@@ -30,6 +33,7 @@ pub fn tanh(x: f32) -> f32 {
 }
 
 /// 1 / (1 + e⁻ˣ).
+#[inline(always)]
 #[must_use]
 pub fn sigmoid(x: f32) -> f32 {
     const FAR: f32 = 80.0;

@@ -38,6 +38,10 @@ const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 const MOST: f64 = 709.782_712_893_384;
 /// … and below it 0.
 const LEAST: f64 = -745.2;
+/// ½ log 2π.
+pub const HALF_LOG_TWO_PI: f64 = 0.918_938_533_204_672_8;
+/// Intervals narrower than this have their probability from the density.
+pub(super) const NARROW: f64 = 1e-4;
 /// 1 / √2π.
 pub(super) const FRAC_1_SQRT_TWO_PI: f64 = 0.398_942_280_401_432_7;
 
@@ -147,7 +151,7 @@ pub fn ln(x: f64) -> f64 {
     if x == f64::INFINITY { x } else { log }
 }
 
-/// log(1 + x) for x ≥ 0; its relative error is below 5e-16.
+/// log(1 + x) for x ≥ −0.999; its relative error is below 5e-16, and above −½ for x < 0 below 2e-15.
 #[inline(always)]
 #[must_use]
 pub fn ln_1p(x: f64) -> f64 {
@@ -155,6 +159,25 @@ pub fn ln_1p(x: f64) -> f64 {
     // What rounding has left of x out of u.
     let left = x - (u - 1.0);
     if x == f64::INFINITY { x } else { ln(u) + left / u }
+}
+
+/// log(1 + eˣ), and its slope 1 / (1 + e⁻ˣ); their relative errors are below 1e-15.
+#[inline(always)]
+#[must_use]
+pub fn softplus(x: f64) -> (f64, f64) {
+    let e = exp(-x.abs());
+    let share = 1.0 / (1.0 + e);
+    (if x > 0.0 { x } else { 0.0 } + ln_1p(e), if x > 0.0 { share } else { e * share })
+}
+
+/// tanh x; its relative error is below 1e-15.
+#[inline(always)]
+#[must_use]
+pub fn tanh(x: f64) -> f64 {
+    // Beyond 20 it is 1.
+    let size = if x.abs() > 20.0 { 20.0 } else { x.abs() };
+    let e = exp_m1(2.0 * size);
+    (e / (e + 2.0)).copysign(x)
 }
 
 /// Of (z + 4) times Mills' ratio in powers of y = (z − 4) / (z + 4); `tests/golden/mills.py` finds them.
@@ -212,6 +235,31 @@ pub fn density(z: f64) -> f64 {
     if square > 1e4 { 0.0 } else { f64::mul_add(falls, -0.5 * rounding, falls) }
 }
 
+/// log(Φ(b) − Φ(a)) for finite a < b; its absolute error is below 1e-11. It is for learning: [`log_interval`](super::normal::log_interval)
+/// is right to the last digits.
+#[inline(always)]
+#[must_use]
+pub fn log_interval(a: f64, b: f64) -> f64 {
+    // In the upper half it is mirrored, where both are small.
+    let (low, high) = if a > 0.0 { (-b, -a) } else { (a, b) };
+    let (width, middle) = (high - low, 0.5 * (low + high));
+    let across = 0.5 * middle * width;
+    let is_narrow = (width < NARROW) & (across.abs() < NARROW);
+    let [of_low, of_high] = [mills(low.abs()), mills(high.abs())];
+    // Φ(low) / φ(high), and what lies outside of an interval with 0 in it.
+    let below = exp(width * middle) * of_low;
+    let outside = density(low) * of_low + density(high) * of_high;
+    let curved = across * across / 6.0 - width * width / 24.0;
+    let (factor, square, more) = if is_narrow {
+        (width, middle * middle, curved)
+    } else if high > 0.0 {
+        (1.0 - outside, -2.0 * HALF_LOG_TWO_PI, 0.0)
+    } else {
+        (of_high - below, high * high, 0.0)
+    };
+    if a < b { ln(factor) - 0.5 * square - HALF_LOG_TWO_PI + more } else { f64::NEG_INFINITY }
+}
+
 /// Replaces each z by P(Z > z) of a standard normal Z, as [`normal_sf`] does.
 pub struct NormalSf<'a>(pub &'a mut [f64]);
 
@@ -224,26 +272,10 @@ impl Loops for NormalSf<'_> {
     }
 }
 
-/// Replaces each value by its tanh, rounded from a result with a relative error below 1e-15.
-pub struct Tanh<'a>(pub &'a mut [f32]);
-
-impl Loops for Tanh<'_> {
-    #[inline(always)]
-    fn call(self) {
-        for value in self.0 {
-            let x = f64::from(*value);
-            // Beyond 20 it is 1.
-            let magnitude = if x.abs() > 20.0 { 20.0 } else { x.abs() };
-            let e = exp_m1(2.0 * magnitude);
-            *value = (e / (e + 2.0)).copysign(x) as f32;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math::normal;
+    use crate::math::{normal, scalar};
 
     /// Numbers of all sizes that are tried.
     fn numbers(least: f64, most: f64) -> impl Iterator<Item = f64> {
@@ -283,6 +315,10 @@ mod tests {
             ("ln, of all sizes", worst(numbers(-700.0, 709.0).map(f64::exp), ln, f64::ln), 3e-16),
             ("ln_1p", worst(numbers(0.0, 30.0).chain(small()), ln_1p, f64::ln_1p), 5e-16),
             ("ln_1p, far out", worst(numbers(0.0, 460.0).map(f64::exp), ln_1p, f64::ln_1p), 5e-16),
+            ("ln_1p, below 0", worst(numbers(-0.999, 0.0), ln_1p, f64::ln_1p), 2e-15),
+            ("softplus", worst(numbers(-700.0, 50.0), |x| softplus(x).0, scalar::softplus), 1e-15),
+            ("its slope", worst(numbers(-700.0, 50.0), |x| softplus(x).1, scalar::sigmoid), 1e-15),
+            ("tanh", worst(numbers(-25.0, 25.0).chain(small()), tanh, f64::tanh), 1e-15),
             ("mills", worst(numbers(5.0, 200.0), mills, mills_by_fraction), 2e-15),
             ("normal_sf", worst(numbers(-8.0, 37.0), normal_sf, |z| normal::cdf(-z)), 5e-15),
             ("density", worst(numbers(-30.0, 30.0), density, |z| normal::log_pdf(z).exp()), 2e-13),
@@ -306,9 +342,21 @@ mod tests {
         assert_eq!([normal_sf(f64::INFINITY), normal_sf(f64::NEG_INFINITY)], [0.0, 1.0]);
         assert!((normal_sf(0.0) - 0.5).abs() < 2e-16);
         assert!(exp(f64::NAN).is_nan() && normal_sf(f64::NAN).is_nan());
-        let mut values = [0.0, -0.0, 1e-30, 100.0, f32::NEG_INFINITY];
-        Tanh(&mut values).run();
-        assert_eq!(values, [0.0, -0.0, 1e-30, 1.0, -1.0]);
+    }
+
+    #[test]
+    fn intervals_are_near_those_that_are_right_to_the_last_digits() {
+        let mut worst = 0f64;
+        for low in numbers(-45.0, 45.0).step_by(97) {
+            for width in [1e-9, 1e-6, 9.9e-5, 1.01e-4, 1e-3, 0.1, 1.0, 10.0, 60.0] {
+                let (told, right) = (log_interval(low, low + width), normal::log_interval(low, low + width));
+                worst = worst.max((told - right).abs() / right.abs().max(1.0));
+            }
+        }
+        println!("{worst:.1e}");
+        assert!(worst < 1e-11, "{worst:.1e}");
+        assert_eq!(log_interval(1.0, 1.0), f64::NEG_INFINITY);
+        assert!(log_interval(f64::NAN, 1.0).is_infinite(), "no interval");
     }
 
     #[test]
@@ -323,17 +371,6 @@ mod tests {
         for (nth, value) in values.iter().enumerate() {
             assert_eq!(all(&[*value])[0].to_bits(), together[nth].to_bits(), "{value}");
             assert_eq!(normal_sf(*value).to_bits(), together[nth].to_bits(), "{value}");
-        }
-    }
-
-    #[test]
-    fn tanh_is_rounded_from_one_that_is_right() {
-        for x in numbers(-12.0, 12.0) {
-            let mut value = [x as f32];
-            Tanh(&mut value).run();
-            let right = f64::from(x as f32).tanh();
-            let error = (f64::from(value[0]) - right).abs() / right.abs();
-            assert!(x as f32 == 0.0 || error < 6.1e-8, "{x}: {error}");
         }
     }
 }

@@ -3,15 +3,10 @@
 //! Layers are matrix products over all rows at once. A category is a row of the first matrix that is added on the way forward and added
 //! to on the way back: there are no one-hot columns. Nothing is kept between calls but space.
 
-use std::f32::consts::FRAC_1_SQRT_2;
-
 use crate::{
-    config::Activation,
-    math::{
-        matrix::{Matrix, Multiplier},
-        single::{sigmoid, tanh},
-    },
+    math::matrix::{Matrix, Multiplier},
     model::{
+        activation::activate_with_slopes,
         inputs::{Row, squash},
         net::Shape,
     },
@@ -91,7 +86,9 @@ impl Backprop {
                 }
             }
             if let Some(slopes) = slopes.get_mut(nth) {
-                activate(shape.activation(), outputs, slopes);
+                slopes.clear();
+                slopes.resize(outputs.len(), 0.0);
+                activate_with_slopes(shape.activation(), outputs, slopes);
                 std::mem::swap(&mut inputs[nth + 1], outputs);
             }
         }
@@ -99,7 +96,7 @@ impl Backprop {
         for (out, row) in outputs.chunks_exact_mut(shape.num_outputs()).zip(rows) {
             for (&x, weights) in row.dense.iter().zip(linear.chunks_exact(width.max(1))) {
                 for (&location, &weight) in shape.locations().iter().zip(weights) {
-                    out[location] += x * weight;
+                    out[location] = f32::mul_add(x, weight, out[location]);
                 }
             }
         }
@@ -153,41 +150,13 @@ fn add(sums: &mut [f32], terms: &[f32]) {
     sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
 }
 
-/// Turns sums into outputs; writes how these change with those.
-fn activate(activation: Activation, values: &mut [f32], slopes: &mut Vec<f32>) {
-    slopes.clear();
-    slopes.resize(values.len(), 0.0);
-    match activation {
-        Activation::Tanh => each(values, slopes, |x| {
-            let y = tanh(x);
-            (y, 1.0 - y * y)
-        }),
-        // NaN stays NaN, and the step is skipped.
-        Activation::Relu => each(values, slopes, |x| if x <= 0.0 { (0.0, 0.0) } else { (x, 1.0) }),
-        Activation::Silu => each(values, slopes, |x| {
-            let s = sigmoid(x);
-            (x * s, s * (1.0 + x * (1.0 - s)))
-        }),
-        Activation::Gelu => each(values, slopes, |x| {
-            let cdf = 0.5 * (1.0 + libm::erff(x * FRAC_1_SQRT_2));
-            let pdf = 0.398_942_3 * (-0.5 * x * x).exp();
-            (x * cdf, cdf + x * pdf)
-        }),
-    }
-}
-
-fn each(values: &mut [f32], slopes: &mut [f32], of: impl Fn(f32) -> (f32, f32)) {
-    for (value, slope) in values.iter_mut().zip(slopes) {
-        (*value, *slope) = of(*value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
     use crate::{
+        config::Activation,
         density::Role::{self, Conditional, Location},
         model::{inputs::NO_CATEGORY, net::Workspace, noise::Draws, twin::Twin},
     };
@@ -277,7 +246,7 @@ mod tests {
             for (row, told) in rows.iter().zip(outputs.chunks_exact(shape.num_outputs())) {
                 let mut expected = vec![0.0; shape.num_outputs()];
                 shape.forward(&weights, row, &mut expected, &mut workspace);
-                assert!(difference(told, &expected) < 1e-5, "{:?}", shape.activation());
+                assert_eq!(told, expected, "{:?}", shape.activation());
             }
         }
     }

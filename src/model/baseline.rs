@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::{Support, Target},
-    density::{Blend, Density, Learnable, NUM_OWN_PARAMS, Workspace},
+    density::{Blend, Learnable, NUM_OWN_PARAMS, Workspace},
     flow::tail::raw_index,
     math::scalar::softplus,
 };
@@ -72,7 +72,6 @@ pub struct Baseline {
     step: Option<f64>,
     state: SavedBaseline,
     density_ws: Workspace,
-    blend_ws: Workspace,
 }
 
 /// All that the next distribution depends on.
@@ -125,7 +124,6 @@ impl Baseline {
             step: target.step,
             state: SavedBaseline::default(),
             density_ws: density.workspace(),
-            blend_ws: blend.workspace(),
             density,
             blend,
         }
@@ -201,12 +199,8 @@ impl Baseline {
         self.state.log_odds = 0.0;
     }
 
-    /// Takes note of the target of an event that was given this distribution by a net and by it, center and scale not included: which of the
-    /// two has told it better.
-    pub fn judge(&mut self, params: &[f32], unit: &Normaliser, y: f64) {
-        self.blend.load(params, &mut self.blend_ws);
-        let half = self.step.map(|step| 0.5 * step / unit.scale);
-        let [net, own] = self.blend.log_likelihoods(unit.normalise(y), half, &mut self.blend_ws);
+    /// Takes note of which has told a target better, the net or it: the log scores of both.
+    pub fn judge(&mut self, [net, own]: [f64; 2]) {
         let log_ratio = own.max(f64::MIN) - net.max(f64::MIN);
         if log_ratio.is_nan() {
             return;
@@ -307,7 +301,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        density::{Densities, Level},
+        density::{Densities, Density, Level},
         model::noise::Draws,
     };
 
@@ -349,6 +343,14 @@ mod tests {
         let own = first_own(&row);
         baseline.write(Some(net_unit), &mut row[own..]);
         row
+    }
+
+    /// Lets it judge the target of an event that was scored with this row.
+    fn judge(baseline: &mut Baseline, row: &[f32], y: f64) {
+        let blend = baseline.blend.clone();
+        let mut ws = blend.workspace();
+        blend.load(row, &mut ws);
+        baseline.judge(blend.likelihood(y, None, &mut ws).log_parts.unwrap());
     }
 
     fn quantiles(baseline: &Baseline) -> [f64; 3] {
@@ -421,7 +423,7 @@ mod tests {
         let mut row = row_beside(&baseline, &Normaliser::IDENTITY);
         row[..2].copy_from_slice(&[3.0, 0.0]);
         // log N(0; 0, 1) − log N(0; 3, 1), where the baseline is about right; the thousandth takes a little.
-        baseline.judge(&row, &Normaliser::IDENTITY, 0.0);
+        judge(&mut baseline, &row, 0.0);
         assert!((baseline.state.log_odds - 0.2 * 4.5).abs() < 0.05, "{}", baseline.state.log_odds);
     }
 
@@ -432,20 +434,20 @@ mod tests {
         baseline.begin_to_share();
         let unit = Normaliser::IDENTITY;
         // A net that says N(location, 1).
-        let mut judge = |location: f32, targets: f64| {
+        let mut share_after = |location: f32, targets: f64| {
             let mut row = row_beside(&baseline, &unit);
             row[..2].copy_from_slice(&[location, 0.0]);
             for y in gaussian(300, targets, 1.0) {
-                baseline.judge(&row, &unit, y);
+                judge(&mut baseline, &row, y);
             }
             f64::from(row_beside(&baseline, &unit)[row.len() - 3]).exp()
         };
         let least = 1e-9;
-        let share = judge(3.0, 0.0);
+        let share = share_after(3.0, 0.0);
         assert!((1e-3..5e-3).contains(&(1.0 - share)), "{share}: the baseline is right");
-        let share = judge(3.0, 3.0);
+        let share = share_after(3.0, 3.0);
         assert!((least * 0.99..1e-8).contains(&share), "{share}: the net is");
-        let share = judge(3.0, 0.0);
+        let share = share_after(3.0, 0.0);
         assert!((1e-3..5e-3).contains(&(1.0 - share)), "{share}: and the baseline again");
     }
 }

@@ -38,8 +38,6 @@ pub struct Learner {
     records: u64,
     updates: u64,
     workspace: density::Workspace,
-    /// With respect to one row's density parameters.
-    row_gradient: Vec<f64>,
 }
 
 /// How far from 0 the bias of a scale's logarithm may be brought by a target's new unit: what the inputs add has to fit in, too.
@@ -100,7 +98,6 @@ impl Learner {
         let trained = shape.initial_weights(seed, &density.initial(&[]));
         Self {
             workspace: density.workspace(),
-            row_gradient: vec![0.0; density.num_params()],
             density,
             optimizer: Optimizer::new(
                 config.optimizer,
@@ -248,23 +245,13 @@ impl Learner {
 
     /// Leaves the gradient in `self.backprop`; gives the mean loss and the gradient's norm.
     fn differentiate(&mut self, rows: &[Row], targets: &[f64], half_step: Option<f64>) -> (f64, f64) {
-        let Self { density, backprop, trained, workspace: ws, row_gradient: grad, frozen, .. } = self;
-        let (dim, num_params) = (density.dim(), density.num_params());
+        let Self { density, backprop, trained, workspace, frozen, .. } = self;
         let share = 1.0 / rows.len() as f64;
         let mut loss = 0.0;
         backprop.run(trained, rows, |outputs, grad_outputs| {
-            let parts = outputs.chunks_exact(num_params).zip(targets.chunks_exact(dim));
-            for ((params, y), out) in parts.zip(grad_outputs.chunks_exact_mut(num_params)) {
-                density.load(params, ws);
-                loss -= share
-                    * match half_step {
-                        None => density.log_density_grad(y, grad, ws),
-                        Some(half) => density.log_rounded_grad(y[0], half, grad, ws),
-                    };
-                for (out, g) in out.iter_mut().zip(&*grad) {
-                    *out = (-share * g) as f32;
-                }
-            }
+            let log_likelihood =
+                density.log_likelihood_grads(outputs, targets, half_step, -share, grad_outputs, workspace);
+            loss = -share * log_likelihood;
         });
         let gradient = backprop.gradient_mut();
         frozen.iter().for_each(|&at| gradient[at] = 0.0);

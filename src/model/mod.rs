@@ -8,6 +8,7 @@ use crate::{
     record::Event,
 };
 
+mod activation;
 pub mod backprop;
 pub mod baseline;
 pub mod calibrator;
@@ -235,20 +236,20 @@ impl Model {
         self.baseline.as_ref().is_none_or(|baseline| baseline.has_net(density))
     }
 
-    /// Takes note of a target, and of the distribution that its event was given by this model.
-    pub fn judge(&mut self, params: &[f32], event: &Event) {
+    /// Takes note of a target. Where its event was given a distribution by this model, `judged` are the parameters of that and the log
+    /// scores of its parts.
+    pub fn judge(&mut self, event: &Event, judged: Option<(&[f32], [f64; 2])>) {
         let Some(baseline) = &mut self.baseline else { return };
         let y = label(event)[0];
-        if let Some((density, &[center, scale])) = params.split_last_chunk() {
-            let unit = Normaliser { center: f64::from(center), scale: f64::from(scale) };
-            if baseline.has_net(density) {
-                baseline.judge(density, &unit, y);
-                // A net that is not believed, as after a break, is to be learned anew, not to be calibrated.
-                if let Some(calibrator) = &mut self.calibrator
-                    && baseline.is_mostly_net(density)
-                {
-                    calibrator.learn(density, &unit, y);
-                }
+        if let Some((params, log_scores)) = judged {
+            baseline.judge(log_scores);
+            // A net that is not believed, as after a break, is to be learned anew, not to be calibrated.
+            if let Some(calibrator) = &mut self.calibrator
+                && let Some((density, &[center, scale])) = params.split_last_chunk()
+                && baseline.is_mostly_net(density)
+            {
+                let unit = Normaliser { center: f64::from(center), scale: f64::from(scale) };
+                calibrator.learn(density, &unit, y);
             }
         }
         baseline.learn(y);

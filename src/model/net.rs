@@ -14,8 +14,9 @@ use std::ops::Range;
 use crate::{
     config::Activation,
     density::Role,
-    math::vector::{Loops, Tanh},
+    math::vector::Loops,
     model::{
+        activation::activate,
         inputs::{NO_CATEGORY, Row, squash},
         noise::Draws,
     },
@@ -216,35 +217,77 @@ impl Shape {
     /// Sums run over the inputs in their order, one row at a time, so a row's result does not depend on what
     /// else is scored.
     pub fn forward(&self, weights: &[f32], row: &Row, out: &mut [f32], workspace: &mut Workspace) {
-        let Workspace { squashed, layers: [current, next] } = workspace;
+        Forward { shape: self, weights, row, out, workspace }.run();
+    }
+}
+
+struct Forward<'a> {
+    shape: &'a Shape,
+    weights: &'a [f32],
+    row: &'a Row,
+    out: &'a mut [f32],
+    workspace: &'a mut Workspace,
+}
+
+impl Loops for Forward<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let Self { shape, weights, row, out, workspace: Workspace { squashed, layers: [current, next] } } =
+            self;
         squashed.clear();
         squashed.extend(row.dense.iter().map(|&x| squash(x)));
-        for (index, layer) in self.layers.iter().enumerate() {
+        for (index, layer) in shape.layers.iter().enumerate() {
             let matrix = &weights[layer.weights.clone()];
-            let row_of = |input: usize| &matrix[input * layer.outputs..][..layer.outputs];
             next.clear();
             next.extend_from_slice(&weights[layer.bias.clone()]);
             let inputs: &[f32] = if index == 0 { squashed } else { current };
-            for (input, &x) in inputs.iter().enumerate() {
-                add_scaled(next, row_of(input), x);
-            }
+            add_product(next, inputs, matrix);
             if index == 0 {
                 for (feature, &number) in row.categories.iter().enumerate() {
-                    if let Some(input) = self.category_row(feature, number) {
-                        add_scaled(next, row_of(input), 1.0);
+                    if let Some(input) = shape.category_row(feature, number) {
+                        let row = &matrix[input * layer.outputs..][..layer.outputs];
+                        next.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight);
                     }
                 }
             }
-            if index + 1 < self.layers.len() {
-                activate(self.activation, next);
+            if index + 1 < shape.layers.len() {
+                activate(shape.activation, next);
             }
             std::mem::swap(current, next);
         }
         out.copy_from_slice(current);
-        let linear = &weights[self.linear.clone()];
-        for (&x, row) in row.dense.iter().zip(linear.chunks_exact(self.locations.len().max(1))) {
-            for (&location, &weight) in self.locations.iter().zip(row) {
-                out[location] += x * weight;
+        let linear = &weights[shape.linear.clone()];
+        for (&x, row) in row.dense.iter().zip(linear.chunks_exact(shape.locations.len().max(1))) {
+            for (&location, &weight) in shape.locations.iter().zip(row) {
+                out[location] = f32::mul_add(x, weight, out[location]);
+            }
+        }
+    }
+}
+
+/// Sums that stay in registers while a layer's inputs are gone through.
+const COLUMNS: usize = 16;
+
+/// sums += inputs · matrix, whose rows beyond the inputs are left out.
+#[inline(always)]
+fn add_product(sums: &mut [f32], inputs: &[f32], matrix: &[f32]) {
+    let width = sums.len();
+    for (nth, sums) in sums.chunks_mut(COLUMNS).enumerate() {
+        let rows = inputs.iter().zip(matrix.chunks_exact(width));
+        if let Some(sums) = sums.as_mut_array::<COLUMNS>() {
+            let mut kept = *sums;
+            for (&x, row) in rows {
+                let row = &row[nth * COLUMNS..][..COLUMNS];
+                for (sum, &weight) in kept.iter_mut().zip(row) {
+                    *sum = f32::mul_add(x, weight, *sum);
+                }
+            }
+            *sums = kept;
+        } else {
+            for (&x, row) in rows {
+                for (sum, &weight) in sums.iter_mut().zip(&row[nth * COLUMNS..]) {
+                    *sum = f32::mul_add(x, weight, *sum);
+                }
             }
         }
     }
@@ -259,23 +302,4 @@ fn frozen(last: &Layer, roles: &[Role]) -> Vec<usize> {
         .filter(|at| has((at - last.weights.start) % last.outputs, &[Role::Global, Role::Fixed]));
     let bias = last.bias.clone().filter(|at| has(at - last.bias.start, &[Role::Fixed]));
     matrix.chain(bias).collect()
-}
-
-/// sums += x · row
-fn add_scaled(sums: &mut [f32], row: &[f32], x: f32) {
-    for (sum, weight) in sums.iter_mut().zip(row) {
-        *sum += x * weight;
-    }
-}
-
-fn activate(activation: Activation, values: &mut [f32]) {
-    let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
-    match activation {
-        Activation::Tanh => Tanh(values).run(),
-        Activation::Relu => values.iter_mut().for_each(|x| *x = x.max(0.0)),
-        Activation::Silu => values.iter_mut().for_each(|x| *x *= sigmoid(*x)),
-        Activation::Gelu => values.iter_mut().for_each(|x| {
-            *x *= 0.5 * (1.0 + libm::erff(*x * std::f32::consts::FRAC_1_SQRT_2));
-        }),
-    }
 }

@@ -7,8 +7,9 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
+use rand_distr::{Distribution, StandardNormal};
 
-use crate::{config::Noise, math::normal};
+use crate::config::Noise;
 
 /// Independent draws for one row of one step.
 pub struct Draws(ChaCha8Rng);
@@ -34,8 +35,7 @@ impl Draws {
 
     /// The next draw, standard normal.
     pub fn normal(&mut self) -> f64 {
-        let u = self.uniform();
-        normal::quantile(u)
+        StandardNormal.sample(&mut self.0)
     }
 }
 

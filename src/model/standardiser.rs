@@ -116,7 +116,10 @@ impl Standardiser {
                 *quartile = moved;
             }
         }
-        self.quartiles.sort_by(f64::total_cmp);
+        let [one, two, three] = self.quartiles;
+        let (low, high) = (one.min(two), one.max(two));
+        let (middle, highest) = (high.min(three), high.max(three));
+        self.quartiles = [low.min(middle), low.max(middle), highest];
     }
 
     /// Changes center and scale where they are clearly off, within `reach`, if what uses them can be `changed` along.

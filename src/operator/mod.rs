@@ -569,8 +569,10 @@ impl Operator {
         let Held { event, score, is_bet_on } = held;
         // What another model scored says nothing of this one.
         let is_own = score.epoch == self.epoch;
+        let mut of_parts = score.realized.log_scores_of_parts;
         if let Some(target_time_us) = known_us {
             let realized = self.figures.realize(&score.params, event);
+            of_parts = realized.log_scores_of_parts;
             let score = if score.figures.is_empty() {
                 let figures = self.figures.evaluate(&score.params, &event.thresholds);
                 Arc::new(Score { figures, ..Score::clone(score) })
@@ -592,7 +594,8 @@ impl Operator {
         if is_known_at >= self.learn_until_us {
             return;
         }
-        self.model.judge(if is_own { &score.params } else { &[] }, event);
+        let judged = of_parts.filter(|_| is_own).map(|log_scores| (&*score.params, log_scores));
+        self.model.judge(event, judged);
         self.labelled.push(event.clone());
         if self.model.is_ready() {
             self.learn_all(actions);

@@ -1,6 +1,6 @@
 //! Keeps what came lately, for the page.
 //!
-//! An event costs a few reference counts, its target the baseline's log density; what is shown is worked out now and then, for whoever looks.
+//! An event and its target cost a few reference counts; what is shown is worked out now and then, for whoever looks.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -85,10 +85,10 @@ impl Recorder {
     pub fn judged(&mut self, event: &Arc<Event>, score: &Arc<Score>, realized: &Realized) -> Option<f64> {
         self.scored.retain(|(waiting, _)| !Arc::ptr_eq(waiting, event));
         keep(&mut self.judged, (event.clone(), score.clone(), realized.clone()), NUM_JUDGED);
-        let baseline = self.forecast.as_mut().and_then(|forecast| {
-            let log_score =
-                forecast.load(&score.params).then(|| forecast.baseline_log_score(realized.targets[0]));
-            log_score.map(|log_score| log_score.max(LOG_SCORE_FLOOR)) // which turns NaN into the floor, too
+        let baseline = self.forecast.is_some().then(|| {
+            // During the warm-up all is the baseline's.
+            let log_score = realized.log_scores_of_parts.map_or(realized.log_score, |[_, baseline]| baseline);
+            log_score.max(LOG_SCORE_FLOOR) // which turns NaN into the floor, too
         });
         if self.window.len() == WINDOW * self.stride() {
             self.window.drain(..self.stride());
@@ -285,6 +285,7 @@ mod tests {
             targets: [target].into_iter().collect(),
             log_score: -2.0,
             pits: [pit].into_iter().collect(),
+            log_scores_of_parts: Some([-1.5, -2.5]),
         }
     }
 
@@ -318,7 +319,7 @@ mod tests {
         let seen = &recent.calibration;
         assert_eq!((recent.judged.len(), seen.targets), (NUM_JUDGED, WINDOW));
         assert_eq!((seen.pit[19], seen.pit[14], seen.pit[0]), (WINDOW as u32 / 4, 3 * WINDOW as u32 / 4, 0));
-        assert_eq!(seen.log_score_nats, Some(-2.0));
+        assert_eq!((seen.log_score_nats, seen.baseline_log_score_nats), (Some(-2.0), Some(-2.5)));
         let shares: Vec<_> = seen.quantiles.iter().map(|q| (q.label.as_str(), q.level, q.share)).collect();
         assert_eq!(shares, [("0.9", 0.9, Some(0.75)), ("0.5", 0.5, Some(0.0))]);
         let exceed: Vec<_> = seen.exceed.iter().map(|t| (t.label.as_str(), t.expected, t.observed)).collect();

@@ -103,6 +103,7 @@ impl JointFigures {
             log_score: density.log_density(&y, workspace) - log_scales,
             pits: y.iter().enumerate().map(|(axis, &y)| joint.cdf(axis, y)).collect(),
             targets,
+            log_scores_of_parts: None,
         }
     }
 }

@@ -86,13 +86,21 @@ pub struct Realized {
     pub log_score: f64,
     /// F(y|x) of each field; NaN is null (of no distribution).
     pub pits: SmallVec<[f64; 1]>,
+    /// The log score by each of the two distributions that the event's is a mixture of, the net's and the baseline's; `None` where it is of
+    /// one alone. It is not published.
+    pub log_scores_of_parts: Option<[f64; 2]>,
 }
 
 impl Realized {
     /// Of a target of so many fields that is not known.
     #[must_use]
     pub fn unknown(dim: usize) -> Self {
-        Self { targets: smallvec![f64::NAN; dim], log_score: f64::NAN, pits: smallvec![f64::NAN; dim] }
+        Self {
+            targets: smallvec![f64::NAN; dim],
+            log_score: f64::NAN,
+            pits: smallvec![f64::NAN; dim],
+            log_scores_of_parts: None,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    density::{Density, Level, Shortfall, Workspace},
+    density::{Density, Level, Likelihood, Shortfall, Workspace},
     model::normaliser::Normaliser,
     record::Event,
 };
@@ -29,6 +29,8 @@ pub(super) struct SingleFigures {
     /// The event's thresholds in the density's unit.
     thresholds: Vec<f64>,
     workspace: Workspace,
+    /// The row that it holds: a target that is known with its event is judged by the row which was just scored with.
+    loaded: Vec<f32>,
 }
 
 impl SingleFigures {
@@ -42,6 +44,7 @@ impl SingleFigures {
             step: config.target.step.map(Step),
             thresholds: Vec::new(),
             workspace: density.workspace(),
+            loaded: Vec::new(),
             density,
         }
     }
@@ -51,8 +54,12 @@ impl SingleFigures {
     }
 
     fn load(&mut self, params: &[f32]) -> Normaliser {
-        let (params, mut normalisers) = split(params, 1);
-        self.density.load(params, &mut self.workspace);
+        let (own, mut normalisers) = split(params, 1);
+        if self.loaded != params {
+            self.density.load(own, &mut self.workspace);
+            self.loaded.clear();
+            self.loaded.extend_from_slice(params);
+        }
         normalisers.next().expect("a row ends with center and scale")
     }
 
@@ -99,17 +106,20 @@ impl SingleFigures {
 
     pub fn realize(&mut self, params: &[f32], event: &Event, targets: SmallVec<[f64; 1]>) -> Realized {
         let normaliser = self.load(params);
-        let Self { density, workspace, .. } = self;
         let y = normaliser.normalise(targets[0]);
-        if let Some(step) = self.step {
-            let half = 0.5 * step.0 / normaliser.scale;
-            let below = density.log_cdf(y - half, workspace).exp();
-            let log_mass = density.log_rounded(y, half, workspace);
-            let pit = (below + step.draw(event) * log_mass.exp()).min(1.0);
-            return Realized { targets, log_score: log_mass, pits: smallvec![pit] };
+        let half = self.step.map(|step| 0.5 * step.0 / normaliser.scale);
+        let Likelihood { log, below, log_parts } = self.density.likelihood(y, half, &mut self.workspace);
+        let (log_scale, pit) = match self.step {
+            None => (normaliser.scale.ln(), below),
+            // The probability of an interval has no unit.
+            Some(step) => (0.0, (below + step.draw(event) * log.exp()).min(1.0)),
+        };
+        Realized {
+            targets,
+            log_score: log - log_scale,
+            pits: smallvec![pit],
+            log_scores_of_parts: log_parts.map(|parts| parts.map(|log| log - log_scale)),
         }
-        let log_score = density.log_density(&[y], workspace) - normaliser.scale.ln();
-        Realized { targets, log_score, pits: smallvec![density.log_cdf(y, workspace).exp()] }
     }
 }
 

@@ -75,7 +75,12 @@ fn score(status: Status) -> Score {
         figures: if is_warm { [0.25, 0.0625, 1.5, f64::INFINITY, f64::NAN] } else { [f64::NAN; 5] }.into(),
         params: if is_warm { vec![0.5, -1.25, 3.0] } else { vec![] }.into(),
         realized: match is_warm {
-            true => Realized { targets: smallvec![11.0], log_score: -4.5, pits: smallvec![0.75] },
+            true => Realized {
+                targets: smallvec![11.0],
+                log_score: -4.5,
+                pits: smallvec![0.75],
+                log_scores_of_parts: None,
+            },
             false => Realized::unknown(1),
         },
     }
@@ -97,7 +102,12 @@ fn outcome(of: Scored) -> Outcome {
         event: of.event,
         score: of.score,
         target_time_us: 1_357_050_540_000_000,
-        realized: Realized { targets: smallvec![-3.0], log_score: -5.0, pits: smallvec![f64::NAN] },
+        realized: Realized {
+            targets: smallvec![-3.0],
+            log_score: -5.0,
+            pits: smallvec![f64::NAN],
+            log_scores_of_parts: None,
+        },
     }
 }
 

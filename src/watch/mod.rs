@@ -217,7 +217,12 @@ mod tests {
 
     /// Sees targets that are always 30, and were never said to be likely.
     fn surprise(watch: &mut Watch, events: i64) {
-        let realized = Realized { targets: [30.0].into(), log_score: -3.0, pits: [0.9].into() };
+        let realized = Realized {
+            targets: [30.0].into(),
+            log_score: -3.0,
+            pits: [0.9].into(),
+            log_scores_of_parts: None,
+        };
         let score = Score {
             epoch: 1,
             updates: 1,

@@ -43,7 +43,7 @@ impl BehindBaseline {
         self.blend.load(params, &mut self.workspace);
         let half = self.step.map(|step| 0.5 * step / scale);
         let y = (realized.targets[0] - center) / scale;
-        let [_, baseline] = self.blend.log_likelihoods(y, half, &mut self.workspace);
+        let baseline = self.blend.baseline_log_likelihood(y, half, &mut self.workspace);
         let baseline = if half.is_none() { baseline - scale.ln() } else { baseline };
         let behind = baseline - realized.log_score;
         self.window.push_back(behind);

@@ -1,9 +1,15 @@
 //! Student-t tails, by a transform that is all but exact for them.
 
-use super::{Derivatives, FAR, Shape};
-use crate::math::{
-    scalar::softplus,
-    vector::{self, Loops},
+use super::{Derivatives, FAR, MAX_INDEX, Shape, Tail};
+use crate::{
+    flow::{
+        affine,
+        rows::{Column, OverRows, Prepared, ROWS},
+    },
+    math::{
+        scalar::softplus,
+        vector::{self, Loops},
+    },
 };
 
 /// ξ w² = exp(ξ u²) − 1, so that u² = log(1 + ξ w²) / ξ: what makes Student's t with 1/ξ degrees of freedom nearly normal (Wallace
@@ -32,9 +38,12 @@ fn shrink(t: f64) -> f64 {
 
 /// t / log(1 + t) · d/dt [log(1 + t) / t], as t goes: d log(shrink) / d log t.
 fn elasticity(t: f64) -> f64 {
-    if t > SMALL {
-        return t / ((1.0 + t) * t.ln_1p()) - 1.0;
-    }
+    if t > SMALL { t / ((1.0 + t) * t.ln_1p()) - 1.0 } else { small_elasticity(t) }
+}
+
+/// The same of a small t.
+#[inline(always)]
+fn small_elasticity(t: f64) -> f64 {
     // Of log(1 + t) / t = Σ (−t)ⁿ / (n + 1) and t times its derivative, Σ n (−t)ⁿ / (n + 1): the next terms are below 1e-18.
     let (mut value, mut scaled_slope) = (0.0, 0.0);
     for n in (0..9).rev() {
@@ -62,6 +71,11 @@ impl Axis {
     }
 
     #[inline(always)]
+    fn of_row([location, _, rate, below, above]: &Prepared, row: usize) -> Self {
+        Self { location: location[row], rate: rate[row], below: below[row], above: above[row] }
+    }
+
+    #[inline(always)]
     fn scaled(self, x: f64) -> f64 {
         (x - self.location) * self.rate
     }
@@ -73,6 +87,22 @@ impl Axis {
     }
 }
 
+/// What t = ξ w² does.
+struct Stretch {
+    /// u / w = √(log(1 + t) / t), which is 1 at t = 0.
+    root: f64,
+    /// log(1 + t).
+    log: f64,
+}
+
+impl Stretch {
+    #[inline(always)]
+    fn of(t: f64) -> Self {
+        let log = vector::ln_1p(t);
+        Self { root: if t > 1e-8 { log / t } else { 1.0 - 0.5 * t }.sqrt(), log }
+    }
+}
+
 struct ToBase<'a>(Axis, &'a mut [f64]);
 
 impl Loops for ToBase<'_> {
@@ -81,9 +111,7 @@ impl Loops for ToBase<'_> {
         let Self(axis, points) = self;
         for point in points {
             let a = axis.scaled(*point);
-            let t = axis.square(a);
-            let shrink = vector::ln_1p(t) / t;
-            *point = a * if t > 1e-8 { shrink } else { 1.0 - 0.5 * t }.sqrt();
+            *point = a * Stretch::of(axis.square(a)).root;
         }
     }
 }
@@ -161,6 +189,75 @@ impl Shape for Wallace {
             (-0.25 * w * w * w, -0.75 * w * w)
         };
         Derivatives { u_by_w: log_slope.exp(), u_by_index, l_by_w: 2.0 * l_by_log_t / w, l_by_index }
+    }
+}
+
+/// Prepared: m, s, e⁻ˢ, ξ below m, ξ above m.
+impl OverRows for Tail<Wallace> {
+    #[inline(always)]
+    fn prepare(raw: &[Column], prepared: &mut Prepared) {
+        let [location, log_scale, below, above] = raw else { unreachable!("the parameters of one axis") };
+        affine::prepare_rows([location, log_scale], prepared);
+        let [_, _, _, own_below, own_above] = prepared;
+        for row in 0..ROWS {
+            own_below[row] = MAX_INDEX * vector::softplus(below[row]).1;
+            own_above[row] = MAX_INDEX * vector::softplus(above[row]).1;
+        }
+    }
+
+    #[inline(always)]
+    fn forward(prepared: &Prepared, points: &mut Column) {
+        for (row, point) in points.iter_mut().enumerate() {
+            let axis = Axis::of_row(prepared, row);
+            let a = axis.scaled(*point);
+            *point = a * Stretch::of(axis.square(a)).root;
+        }
+    }
+
+    #[inline(always)]
+    fn add_log_slopes(prepared: &Prepared, x: &Column, log_det: &mut Column) {
+        let [_, log_scale, ..] = prepared;
+        for (row, log_det) in log_det.iter_mut().enumerate() {
+            let axis = Axis::of_row(prepared, row);
+            let Stretch { root, log } = Stretch::of(axis.square(axis.scaled(x[row])));
+            // ∂z/∂a = a / (z (1 + ξ a²)).
+            *log_det -= vector::ln(root) + log + log_scale[row];
+        }
+    }
+
+    #[inline(always)]
+    fn backward(
+        prepared: &Prepared,
+        x: &Column,
+        by_log_det: f64,
+        grad: &mut Column,
+        grad_raw: &mut [Column],
+    ) {
+        let [grad_location, grad_scale_raw, grad_below_raw, grad_above_raw] = grad_raw else {
+            unreachable!("the parameters of one axis")
+        };
+        for row in 0..ROWS {
+            let axis = Axis::of_row(prepared, row);
+            let a = axis.scaled(x[row]);
+            let t = axis.square(a);
+            let Stretch { root, log } = Stretch::of(t);
+            // As in `derivatives`, with what goes by log t: of z its half of the elasticity, of the log slope the rest. Where t is all but 0, so
+            // are both.
+            let elasticity = if t > SMALL { t / ((1.0 + t) * log) - 1.0 } else { small_elasticity(t) };
+            let half = 0.5 * elasticity;
+            let l_by_log_t = -half - t / (1.0 + t);
+            let z_by_a = 1.0 / (root * (1.0 + t));
+            let l_by_a = if a == 0.0 { 0.0 } else { 2.0 * l_by_log_t / a };
+            let grad_a = grad[row] * z_by_a + by_log_det * l_by_a;
+            let by_log_index = grad[row] * a * root * half + by_log_det * l_by_log_t;
+            let index = if a >= 0.0 { axis.above } else { axis.below };
+            let by_index_raw = by_log_index * (1.0 - index / MAX_INDEX);
+            grad_below_raw[row] += if a >= 0.0 { 0.0 } else { by_index_raw };
+            grad_above_raw[row] += if a >= 0.0 { by_index_raw } else { 0.0 };
+            grad_scale_raw[row] -= (grad_a * a + by_log_det) * affine::log_scale_slope(prepared[1][row]);
+            grad[row] = grad_a * axis.rate;
+            grad_location[row] -= grad[row];
+        }
     }
 }
 
