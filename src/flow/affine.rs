@@ -1,7 +1,8 @@
 //! The affine transform: location and scale, in the data's units.
 
 use super::{
-    At, Grad, Transform,
+    At, Grad, Raw, Transform,
+    points::Pointwise,
     rows::{Column, OverRows, Prepared, ROWS},
 };
 use crate::math::vector;
@@ -70,11 +71,11 @@ impl Transform for Affine {
         raw.fill(0.0);
     }
 
-    fn prepare(&self, raw: &[f64], prepared: &mut [f64]) {
+    fn prepare(&self, raw: Raw<'_>, prepared: &mut [f64]) {
         let d = self.dim;
-        prepared[..d].copy_from_slice(&raw[..d]);
+        prepared[..d].copy_from_slice(&raw.values[..d]);
         for i in 0..d {
-            let log_scale = log_scale(raw[d + i]);
+            let log_scale = log_scale(raw.values[d + i]);
             prepared[d + i] = log_scale;
             prepared[2 * d + i] = (-log_scale).exp();
         }
@@ -104,6 +105,37 @@ impl Transform for Affine {
             grad_raw[i] = -grad_x[i];
             grad_raw[d + i] = -(grad.z[i] * z + grad.log_det) * log_scale_slope(at.prepared[d + i]);
         }
+    }
+}
+
+/// m and e⁻ˢ, d = 1.
+#[derive(Clone, Copy)]
+pub(super) struct Line {
+    location: f64,
+    rate: f64,
+}
+
+impl Line {
+    #[inline(always)]
+    pub fn of(prepared: &[f64]) -> Self {
+        Self { location: prepared[0], rate: prepared[2] }
+    }
+}
+
+impl Pointwise for Line {
+    #[inline(always)]
+    fn to_base(self, x: f64) -> f64 {
+        (x - self.location) * self.rate
+    }
+
+    #[inline(always)]
+    fn to_data(self, z: f64) -> f64 {
+        self.location + z / self.rate
+    }
+
+    #[inline(always)]
+    fn slope(self, _: f64) -> f64 {
+        self.rate
     }
 }
 

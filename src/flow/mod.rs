@@ -6,7 +6,9 @@
 
 mod affine;
 mod planar;
+mod points;
 mod radial;
+mod raw;
 pub mod rows;
 mod spline;
 mod stack;
@@ -15,11 +17,10 @@ pub mod tail;
 pub use affine::Affine;
 pub use planar::Planar;
 pub use radial::Radial;
+pub use raw::{Raw, RawParams};
 pub use spline::Spline;
 pub use stack::{Stack, Workspace};
 pub use tail::Tail;
-
-use std::slice;
 
 use crate::config::FlowKind;
 
@@ -36,36 +37,13 @@ pub trait Transform {
     fn initial(&self, center: &[f64], raw: &mut [f64]);
 
     /// Writes the constrained parameters that belong to the raw ones.
-    fn prepare(&self, raw: &[f64], prepared: &mut [f64]);
+    fn prepare(&self, raw: Raw<'_>, prepared: &mut [f64]);
 
     /// Writes z(x); returns log |det ∂z/∂x|.
     fn forward(&self, prepared: &[f64], x: &[f64], z: &mut [f64]) -> f64;
 
     /// Writes x(z).
     fn inverse(&self, prepared: &[f64], z: &[f64], x: &mut [f64]);
-
-    /// For d = 1: moves many points to the base at once.
-    fn forward_points(&self, prepared: &[f64], points: &mut [f64]) {
-        for point in points {
-            let x = [*point];
-            self.forward(prepared, &x, slice::from_mut(point));
-        }
-    }
-
-    /// For d = 1: moves many points to the data at once.
-    fn inverse_points(&self, prepared: &[f64], points: &mut [f64]) {
-        for point in points {
-            let z = [*point];
-            self.inverse(prepared, &z, slice::from_mut(point));
-        }
-    }
-
-    /// For d = 1: multiplies each slope by ∂z/∂x at a point on the data's side.
-    fn multiply_slopes(&self, prepared: &[f64], points: &[f64], slopes: &mut [f64]) {
-        for (point, slope) in points.iter().zip(slopes) {
-            *slope *= self.forward(prepared, &[*point], &mut [0.0]).exp();
-        }
-    }
 
     /// For a loss with the derivatives `grad.z` (d) and `grad.log_det` at [`Transform::forward`]'s results, writes its
     /// gradient with respect to `x` and to the raw parameters.
@@ -76,7 +54,7 @@ pub trait Transform {
 #[derive(Debug, Clone, Copy)]
 pub struct At<'a> {
     /// Raw parameters.
-    pub raw: &'a [f64],
+    pub raw: Raw<'a>,
     /// The constrained ones that belong to them.
     pub prepared: &'a [f64],
     /// The point (d) on the data's side.
@@ -187,7 +165,7 @@ impl Transform for Layer {
         self.transform().initial(center, raw);
     }
 
-    fn prepare(&self, raw: &[f64], prepared: &mut [f64]) {
+    fn prepare(&self, raw: Raw<'_>, prepared: &mut [f64]) {
         self.transform().prepare(raw, prepared);
     }
 
@@ -197,18 +175,6 @@ impl Transform for Layer {
 
     fn inverse(&self, prepared: &[f64], z: &[f64], x: &mut [f64]) {
         self.transform().inverse(prepared, z, x);
-    }
-
-    fn forward_points(&self, prepared: &[f64], points: &mut [f64]) {
-        self.transform().forward_points(prepared, points);
-    }
-
-    fn inverse_points(&self, prepared: &[f64], points: &mut [f64]) {
-        self.transform().inverse_points(prepared, points);
-    }
-
-    fn multiply_slopes(&self, prepared: &[f64], points: &[f64], slopes: &mut [f64]) {
-        self.transform().multiply_slopes(prepared, points, slopes);
     }
 
     fn backward(&self, at: At<'_>, grad: Grad<'_>, grad_x: &mut [f64], grad_raw: &mut [f64]) {

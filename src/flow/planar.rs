@@ -2,7 +2,7 @@
 
 use std::f64::consts::E;
 
-use super::{At, Grad, Transform, dot};
+use super::{At, Grad, Raw, Transform, dot};
 use crate::math::scalar::sech_squared;
 
 /// The least slope along w: below it, log-determinants and their gradients would have no bound.
@@ -109,15 +109,15 @@ impl Transform for Planar {
         raw[2 * d] = -direction * center.iter().sum::<f64>();
     }
 
-    fn prepare(&self, raw: &[f64], prepared: &mut [f64]) {
+    fn prepare(&self, raw: Raw<'_>, prepared: &mut [f64]) {
         let d = self.dim;
-        let (w, u) = (&raw[..d], &raw[d..2 * d]);
+        let (w, u) = (&raw.values[..d], &raw.values[d..2 * d]);
         let bend = Bend::new(w, u);
         prepared[..d].copy_from_slice(w);
         for i in 0..d {
             prepared[d + i] = u[i] + bend.k * w[i];
         }
-        prepared[2 * d] = raw[2 * d];
+        prepared[2 * d] = raw.values[2 * d];
         prepared[2 * d + 1] = bend.q;
     }
 
@@ -144,10 +144,10 @@ impl Transform for Planar {
 
     fn backward(&self, at: At<'_>, grad: Grad<'_>, grad_x: &mut [f64], grad_raw: &mut [f64]) {
         let d = self.dim;
-        let (w, u) = (&at.raw[..d], &at.raw[d..2 * d]);
+        let (w, u) = (&at.raw.values[..d], &at.raw.values[d..2 * d]);
         let u_hat = &at.prepared[d..2 * d];
         let bend = Bend::new(w, u);
-        let v = dot(w, at.x) + at.raw[2 * d];
+        let v = dot(w, at.x) + at.raw.values[2 * d];
         let (height, sech) = (v.tanh(), sech_squared(v));
         let det = 1.0 + bend.q * sech;
 

@@ -1,13 +1,11 @@
 //! The radial transform: an expansion or contraction around a point.
 
 use super::{
-    At, Grad, Transform,
+    At, Grad, Raw, Transform,
+    points::Pointwise,
     rows::{Column, OverRows, Prepared, ROWS},
 };
-use crate::math::{
-    scalar::{sigmoid, softplus, softplus_inverse},
-    vector::{self, Loops},
-};
+use crate::math::{scalar::softplus_inverse, vector};
 
 /// The least radius α, in units of the base: a narrower bump would only spike on repeated values.
 const MIN_ALPHA: f64 = 1e-2;
@@ -42,14 +40,15 @@ impl Radial {
 
 /// α, β and γ, d = 1.
 #[derive(Clone, Copy)]
-struct Bump {
+pub(super) struct Bump {
     alpha: f64,
     beta: f64,
     center: f64,
 }
 
 impl Bump {
-    fn of(prepared: &[f64]) -> Self {
+    #[inline(always)]
+    pub fn of(prepared: &[f64]) -> Self {
         Self { alpha: prepared[0], beta: prepared[1], center: prepared[2] }
     }
 
@@ -66,48 +65,30 @@ impl Bump {
     }
 }
 
-struct ToBase<'a>(Bump, &'a mut [f64]);
-
-impl Loops for ToBase<'_> {
+impl Pointwise for Bump {
     #[inline(always)]
-    fn call(self) {
-        let Self(bump, points) = self;
-        for point in points {
-            let (offset, k) = bump.at(*point);
-            *point += bump.beta * k * offset;
-        }
+    fn to_base(self, x: f64) -> f64 {
+        let (offset, k) = self.at(x);
+        x + self.beta * k * offset
     }
-}
 
-struct ToData<'a>(Bump, &'a mut [f64]);
-
-impl Loops for ToData<'_> {
     #[inline(always)]
-    fn call(self) {
-        let Self(Bump { alpha, beta, center }, points) = self;
+    fn to_data(self, z: f64) -> f64 {
+        // As in `inverse`, with both roots worked out and one taken.
+        let Self { alpha, beta, center } = self;
         let reach = alpha * (1.0 + beta);
-        for point in points {
-            // As in `inverse`, with both roots worked out and one taken.
-            let offset = *point - center;
-            let b = reach - offset.abs();
-            let product = 4.0 * alpha * offset.abs();
-            let root = if b.abs() < FAR { f64::mul_add(b, b, product).sqrt() } else { b.abs() };
-            let r = if b > 0.0 { 0.5 * product / (b + root) } else { 0.5 * (root - b) };
-            *point -= beta * alpha / (r + reach) * offset;
-        }
+        let offset = z - center;
+        let b = reach - offset.abs();
+        let product = 4.0 * alpha * offset.abs();
+        let root = if b.abs() < FAR { f64::mul_add(b, b, product).sqrt() } else { b.abs() };
+        let r = if b > 0.0 { 0.5 * product / (b + root) } else { 0.5 * (root - b) };
+        z - beta * alpha / (r + reach) * offset
     }
-}
 
-struct Slopes<'a>(Bump, &'a [f64], &'a mut [f64]);
-
-impl Loops for Slopes<'_> {
     #[inline(always)]
-    fn call(self) {
-        let Self(bump, points, slopes) = self;
-        for (point, slope) in points.iter().zip(slopes) {
-            let (_, k) = bump.at(*point);
-            *slope *= 1.0 + bump.beta * k * k;
-        }
+    fn slope(self, x: f64) -> f64 {
+        let (_, k) = self.at(x);
+        1.0 + self.beta * k * k
     }
 }
 
@@ -127,10 +108,10 @@ impl Transform for Radial {
         raw[2..].copy_from_slice(center);
     }
 
-    fn prepare(&self, raw: &[f64], prepared: &mut [f64]) {
-        prepared[0] = MIN_ALPHA + softplus(raw[0]);
-        prepared[1] = -1.0 + (MIN_SLOPE + softplus(raw[1]));
-        prepared[2..].copy_from_slice(&raw[2..]);
+    fn prepare(&self, raw: Raw<'_>, prepared: &mut [f64]) {
+        prepared[0] = MIN_ALPHA + raw.softplus[0];
+        prepared[1] = -1.0 + (MIN_SLOPE + raw.softplus[1]);
+        prepared[2..].copy_from_slice(&raw.values[2..]);
     }
 
     fn forward(&self, prepared: &[f64], x: &[f64], z: &mut [f64]) -> f64 {
@@ -161,18 +142,6 @@ impl Transform for Radial {
         }
     }
 
-    fn forward_points(&self, prepared: &[f64], points: &mut [f64]) {
-        ToBase(Bump::of(prepared), points).run();
-    }
-
-    fn inverse_points(&self, prepared: &[f64], points: &mut [f64]) {
-        ToData(Bump::of(prepared), points).run();
-    }
-
-    fn multiply_slopes(&self, prepared: &[f64], points: &[f64], slopes: &mut [f64]) {
-        Slopes(Bump::of(prepared), points, slopes).run();
-    }
-
     fn backward(&self, at: At<'_>, grad: Grad<'_>, grad_x: &mut [f64], grad_raw: &mut [f64]) {
         let (alpha, beta, center) = (at.prepared[0], at.prepared[1], &at.prepared[2..]);
         let r = self.distance(at.x, center);
@@ -190,8 +159,8 @@ impl Transform for Radial {
         let grad_offset = if r > 0.0 { grad_r / r } else { 0.0 };
 
         let (constrained, grad_center) = grad_raw.split_at_mut(2);
-        constrained[0] = grad_alpha * sigmoid(at.raw[0]);
-        constrained[1] = grad_beta * sigmoid(at.raw[1]);
+        constrained[0] = grad_alpha * at.raw.sigmoid[0];
+        constrained[1] = grad_beta * at.raw.sigmoid[1];
         for i in 0..self.dim {
             let through_offset = beta * k * grad.z[i] + grad_offset * (at.x[i] - center[i]);
             grad_x[i] = grad.z[i] + through_offset;
@@ -218,9 +187,7 @@ impl OverRows for Radial {
     #[inline(always)]
     fn forward(prepared: &Prepared, points: &mut Column) {
         for (row, point) in points.iter_mut().enumerate() {
-            let bump = Bump::of_row(prepared, row);
-            let (offset, k) = bump.at(*point);
-            *point += bump.beta * k * offset;
+            *point = Bump::of_row(prepared, row).to_base(*point);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The spline transform: each axis bent by a monotone rational-quadratic spline.
 
-use super::{At, Grad, Transform};
-use crate::math::scalar::{sigmoid, softplus, softplus_inverse};
+use super::{At, Grad, Raw, Transform};
+use crate::math::scalar::softplus_inverse;
 
 /// Bins of an axis.
 const BINS: usize = 8;
@@ -124,15 +124,16 @@ impl Transform for Spline {
         }
     }
 
-    fn prepare(&self, raw: &[f64], prepared: &mut [f64]) {
-        for (raw, prepared) in raw.chunks_exact(RAW).zip(prepared.chunks_exact_mut(3 * KNOTS)) {
+    fn prepare(&self, raw: Raw<'_>, prepared: &mut [f64]) {
+        let axes = raw.values.chunks_exact(RAW).zip(raw.softplus.chunks_exact(RAW));
+        for ((raw, softplus), prepared) in axes.zip(prepared.chunks_exact_mut(3 * KNOTS)) {
             let (xs, rest) = prepared.split_at_mut(KNOTS);
             let (zs, slopes) = rest.split_at_mut(KNOTS);
             write_knots(&raw[..BINS], xs);
             write_knots(&raw[BINS..2 * BINS], zs);
             (slopes[0], slopes[BINS]) = (1.0, 1.0);
-            for (slope, raw) in slopes[1..BINS].iter_mut().zip(&raw[2 * BINS..]) {
-                *slope = MIN_SLOPE + softplus(*raw);
+            for (slope, softplus) in slopes[1..BINS].iter_mut().zip(&softplus[2 * BINS..]) {
+                *slope = MIN_SLOPE + softplus;
             }
         }
     }
@@ -181,7 +182,7 @@ impl Transform for Spline {
                 continue;
             }
             let prepared = &at.prepared[3 * KNOTS * axis..][..3 * KNOTS];
-            let raw = &at.raw[RAW * axis..][..RAW];
+            let sigmoid = &at.raw.sigmoid[RAW * axis..][..RAW];
             let (xs, zs, _) = parts(prepared);
             let bin = Bin::find(prepared, xs, x);
             let (left, right, s) = (bin.left, bin.right, bin.mean_slope());
@@ -215,7 +216,7 @@ impl Transform for Spline {
             for (knot, grad_knot) in [(bin.nth, grad_left), (bin.nth + 1, grad_right)] {
                 // The slopes at both ends are 1.
                 if (1..BINS).contains(&knot) {
-                    grad_slopes[knot - 1] = grad_knot * sigmoid(raw[2 * BINS + knot - 1]);
+                    grad_slopes[knot - 1] = grad_knot * sigmoid[2 * BINS + knot - 1];
                 }
             }
         }

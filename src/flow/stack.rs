@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Asymptote, At, Grad, Layer, Side, Transform, affine::raw_log_scale};
+use super::{Asymptote, At, Grad, Layer, RawParams, Side, Transform, affine::raw_log_scale};
 use crate::config::FlowKind;
 
 /// The layers of a Normalizing Flow Network. They are listed, and their parameters laid out, from the base to the
@@ -15,17 +15,17 @@ pub struct Stack {
 
 /// A layer, and where its parameters stand in the stack's.
 #[derive(Debug, Clone, PartialEq)]
-struct Place {
+pub(super) struct Place {
     kind: FlowKind,
-    layer: Layer,
+    pub layer: Layer,
     raw: Range<usize>,
-    prepared: Range<usize>,
+    pub prepared: Range<usize>,
 }
 
 /// Where a stack keeps what it computed, so that no call allocates. Made by [`Stack::workspace`].
 #[derive(Debug, Clone)]
 pub struct Workspace {
-    raw: Vec<f64>,
+    raw: RawParams,
     prepared: Vec<f64>,
     /// The point after each layer: the base's first, the data's last.
     points: Vec<f64>,
@@ -37,7 +37,11 @@ impl Workspace {
     /// The raw parameters, as [`Stack::prepare`] took them.
     #[must_use]
     pub fn raw(&self) -> &[f64] {
-        &self.raw
+        self.raw.values()
+    }
+
+    pub(super) fn prepared(&self) -> &[f64] {
+        &self.prepared
     }
 
     /// The gradient (d) with respect to the data that the backward pass left.
@@ -82,6 +86,10 @@ impl Stack {
         self.places.iter().map(|place| (&place.layer, place.raw.clone()))
     }
 
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
     /// Which raw parameters (d) are a location in the data's units: those of the layer nearest to the data that has one.
     #[must_use]
     pub fn locations(&self) -> Vec<usize> {
@@ -122,7 +130,7 @@ impl Stack {
     #[must_use]
     pub fn workspace(&self) -> Workspace {
         Workspace {
-            raw: vec![0.0; self.num_params()],
+            raw: RawParams::default(),
             prepared: vec![0.0; self.places.last().map_or(0, |place| place.prepared.end)],
             points: vec![0.0; (self.places.len() + 1) * self.dim],
             grad: vec![0.0; self.dim],
@@ -132,11 +140,9 @@ impl Stack {
 
     /// Takes the raw parameters that the calls after it use.
     pub fn prepare(&self, raw: impl IntoIterator<Item = f64>, ws: &mut Workspace) {
-        for (slot, value) in ws.raw.iter_mut().zip(raw) {
-            *slot = value;
-        }
+        ws.raw.set(raw);
         for place in &self.places {
-            place.layer.prepare(&ws.raw[place.raw.clone()], &mut ws.prepared[place.prepared.clone()]);
+            place.layer.prepare(ws.raw.part(place.raw.clone()), &mut ws.prepared[place.prepared.clone()]);
         }
     }
 
@@ -163,29 +169,6 @@ impl Stack {
             place.layer.inverse(prepared, &towards_base[i * d..], &mut towards_data[..d]);
         }
         &ws.points[self.places.len() * d..]
-    }
-
-    /// For d = 1: moves data points to the base.
-    pub fn forward_points(&self, points: &mut [f64], ws: &Workspace) {
-        for place in self.places.iter().rev() {
-            place.layer.forward_points(&ws.prepared[place.prepared.clone()], points);
-        }
-    }
-
-    /// For d = 1: moves base points to the data.
-    pub fn inverse_points(&self, points: &mut [f64], ws: &Workspace) {
-        for place in &self.places {
-            place.layer.inverse_points(&ws.prepared[place.prepared.clone()], points);
-        }
-    }
-
-    /// [`Stack::inverse_points`]; multiplies each point's slope by ∂z/∂x there.
-    pub fn inverse_points_and_slopes(&self, points: &mut [f64], slopes: &mut [f64], ws: &Workspace) {
-        for place in &self.places {
-            let prepared = &ws.prepared[place.prepared.clone()];
-            place.layer.inverse_points(prepared, points);
-            place.layer.multiply_slopes(prepared, points, slopes);
-        }
     }
 
     /// The index ξ of an axis's tail over a standard normal base: P(X > x) falls like x^(−1/ξ), and faster than any power where ξ
@@ -234,7 +217,7 @@ impl Stack {
         let d = self.dim;
         for (i, place) in self.places.iter().enumerate() {
             let at = At {
-                raw: &ws.raw[place.raw.clone()],
+                raw: ws.raw.part(place.raw.clone()),
                 prepared: &ws.prepared[place.prepared.clone()],
                 x: &ws.points[(i + 1) * d..(i + 2) * d],
             };

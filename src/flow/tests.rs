@@ -6,7 +6,7 @@ use super::*;
 
 fn prepare(layer: &Layer, raw: &[f64]) -> Vec<f64> {
     let mut prepared = vec![0.0; layer.num_prepared()];
-    layer.prepare(&raw[..layer.num_params()], &mut prepared);
+    layer.prepare(RawParams::of(&raw[..layer.num_params()]).all(), &mut prepared);
     prepared
 }
 

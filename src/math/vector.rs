@@ -29,6 +29,20 @@ impl<L: Loops> pulp::NullaryFnOnce for Widest<L> {
     }
 }
 
+/// A function of one number, to be inlined into [`Loops`].
+pub trait Function: Copy {
+    /// Its value.
+    fn at(self, x: f64) -> f64;
+}
+
+/// Replaces each number by the function's value.
+#[inline(always)]
+pub fn replace(numbers: &mut [f64], function: impl Function) {
+    for number in numbers {
+        *number = function.at(*number);
+    }
+}
+
 /// Adding it rounds to a whole number, which then stands in the last bits.
 const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 · 2⁵²
 /// log 2 in two parts: products of the first with exponents are exact.
@@ -266,9 +280,17 @@ pub struct NormalSf<'a>(pub &'a mut [f64]);
 impl Loops for NormalSf<'_> {
     #[inline(always)]
     fn call(self) {
-        for z in self.0 {
-            *z = normal_sf(*z);
-        }
+        replace(self.0, Sf);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Sf;
+
+impl Function for Sf {
+    #[inline(always)]
+    fn at(self, z: f64) -> f64 {
+        normal_sf(z)
     }
 }
 

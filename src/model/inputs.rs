@@ -193,13 +193,16 @@ impl Inputs {
         }
     }
 
-    /// Whether the feature at `index` is a category that the vocabulary does not know.
-    #[must_use]
-    pub fn is_unknown(&self, index: usize, cell: &Cell) -> bool {
-        match (&self.encoders[index], cell) {
-            (Encoder::Category(vocabulary), Cell::Text(value)) => !vocabulary.knows(value),
-            _ => false,
-        }
+    /// The features whose categories in an encoded row were not known.
+    pub fn unknown(&self, row: &Row) -> impl Iterator<Item = usize> {
+        let others = self.encoders.iter().enumerate().filter_map(|(index, encoder)| match encoder {
+            Encoder::Category(vocabulary) => Some((index, vocabulary.other())),
+            _ => None,
+        });
+        others
+            .zip(&row.categories)
+            .filter(|((_, other), number)| other == *number)
+            .map(|((index, _), _)| index)
     }
 }
 

@@ -229,6 +229,11 @@ impl Model {
         params.into()
     }
 
+    /// Features whose categories were not known, of the event whose distribution was asked for last; none during the warm-up.
+    pub fn unknown_features(&self) -> impl Iterator<Item = usize> {
+        self.is_ready().then(|| self.inputs.unknown(&self.row)).into_iter().flatten()
+    }
+
     /// Whether a net has a part in this distribution, which it has none in during the warm-up.
     #[must_use]
     pub fn is_of_net(&self, params: &[f32]) -> bool {

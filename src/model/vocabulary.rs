@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 
 use compact_str::CompactString;
+use foldhash::fast::RandomState;
 
 /// Gives each category a number, in the order in which they are learned.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Vocabulary {
     size: usize,
-    numbers: HashMap<CompactString, u32>,
+    numbers: HashMap<CompactString, u32, RandomState>,
 }
 
 impl Vocabulary {
     /// An empty vocabulary of at most `size` values.
     #[must_use]
     pub fn new(size: usize) -> Self {
-        Self { size, numbers: HashMap::new() }
+        Self { size, numbers: HashMap::default() }
     }
 
     /// A vocabulary that knows these values, in the order of their numbers; `None` where they are too many or one
@@ -23,7 +24,7 @@ impl Vocabulary {
     #[must_use]
     pub fn of(size: usize, values: Vec<CompactString>) -> Option<Self> {
         let count = values.len();
-        let numbers: HashMap<_, _> = values.into_iter().zip(0..).collect();
+        let numbers: HashMap<_, _, RandomState> = values.into_iter().zip(0..).collect();
         (count <= size && numbers.len() == count).then_some(Self { size, numbers })
     }
 

@@ -516,8 +516,8 @@ impl Operator {
 
     fn score(&mut self, event: Event, actions: &mut Vec<Action>) {
         self.counts.scored += 1;
-        self.count_inputs(&event);
         let params = self.model.distribution(&event);
+        self.census.see(&event, self.model.unknown_features());
         let known = event.target.as_ref().map(|target| target.known);
         let known_now = match known {
             Some(Known::WithEvent) => true,
@@ -634,21 +634,18 @@ impl Operator {
     fn unknown(&self) -> Realized {
         Realized::unknown(self.model.dim())
     }
-
-    fn count_inputs(&mut self, event: &Event) {
-        for (index, cell) in event.features.iter().enumerate() {
-            if *cell == Cell::Null {
-                self.census.missing[index] += 1;
-            } else if self.model.is_ready() && self.model.inputs().is_unknown(index, cell) {
-                self.census.unknown[index] += 1;
-            }
-        }
-    }
 }
 
 impl Census {
     fn new(num_features: usize) -> Self {
         Self { missing: vec![0; num_features], unknown: vec![0; num_features] }
+    }
+
+    fn see(&mut self, event: &Event, unknown: impl Iterator<Item = usize>) {
+        for (missing, cell) in self.missing.iter_mut().zip(&event.features) {
+            *missing += u64::from(matches!(cell, Cell::Null));
+        }
+        unknown.for_each(|index| self.unknown[index] += 1);
     }
 }
 

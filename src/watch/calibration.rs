@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::e_process::EProcess;
+use super::e_process::{Cash, EProcess};
 
 /// An e-process a figure, over the same groups of events.
 ///
@@ -87,7 +87,8 @@ impl Calibration {
     fn end_member(&mut self, time_us: i64) {
         self.settled += 1;
         if self.settled >= self.members {
-            self.processes.iter_mut().for_each(|(_, process)| process.end_group(time_us));
+            let cash = Cash::of(self.processes.first().map_or(0, |(_, process)| process.groups()));
+            self.processes.iter_mut().for_each(|(_, process)| process.end_group(time_us, cash));
             self.size = self.candidates;
             (self.candidates, self.members, self.settled) = (0, 0, 0);
         }

@@ -53,9 +53,27 @@ impl Default for EProcess {
     }
 }
 
-/// What is not yet at stake after so many groups.
-fn cash(groups: u64) -> f64 {
-    1.0 / (std::f64::consts::E + groups as f64).ln()
+/// What is not yet at stake after so many groups, and after one more. The processes of a calibration have mostly seen as many, so that it is
+/// worked out once for all of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Cash {
+    groups: u64,
+    before: f64,
+    after: f64,
+}
+
+impl Cash {
+    /// After so many groups.
+    #[must_use]
+    pub fn of(groups: u64) -> Self {
+        let cash = |groups: u64| 1.0 / (std::f64::consts::E + groups as f64).ln();
+        Self { groups, before: cash(groups), after: cash(groups + 1) }
+    }
+
+    /// The same, or that of another number where they are not as many.
+    fn at(self, groups: u64) -> Self {
+        if groups == self.groups { self } else { Self::of(groups) }
+    }
 }
 
 impl EProcess {
@@ -74,14 +92,21 @@ impl EProcess {
         }
     }
 
+    /// How many groups it has seen since it began.
+    #[must_use]
+    pub fn groups(&self) -> u64 {
+        self.groups
+    }
+
     /// Ends the group, at this stream time (µs since 1970), and begins the next.
-    pub fn end_group(&mut self, time_us: i64) {
-        let placed = (cash(self.groups) - cash(self.groups + 1)) / ODDS.len() as f64;
+    pub fn end_group(&mut self, time_us: i64, cash: Cash) {
+        let cash = cash.at(self.groups);
+        let placed = (cash.before - cash.after) / ODDS.len() as f64;
         for (wealth, gain) in self.wealth.iter_mut().zip(&mut self.gains) {
             *wealth = (*wealth + placed) * (1.0 + std::mem::take(gain));
         }
         self.groups += 1;
-        let wealth = cash(self.groups) + self.wealth.iter().sum::<f64>();
+        let wealth = cash.after + self.wealth.iter().sum::<f64>();
         self.highest = self.highest.max(wealth);
         match self.alarm_us {
             Some(alarm_us) if time_us.saturating_sub(alarm_us) >= HELD_US => {
@@ -119,6 +144,11 @@ impl EProcess {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn end_group(process: &mut EProcess, time_us: i64) {
+        let cash = Cash::of(process.groups());
+        process.end_group(time_us, cash);
+    }
     use crate::model::noise::Draws;
 
     /// After how many events of probability `truth` an alarm says that they were said to have probability `told`.
@@ -127,7 +157,7 @@ mod tests {
         (0..num_events).find(|&nth| {
             let p = truth(nth);
             process.bet(told, Draws::new(seed, 0, nth).uniform() < p, 1.0);
-            process.end_group(nth as i64);
+            end_group(&mut process, nth as i64);
             process.alarms() > 0
         })
     }
@@ -175,7 +205,7 @@ mod tests {
                 let together = Draws::new(seed, 1, group).uniform()
                     < 0.02 * TOLERANCE / (1.0 + 0.02 * (TOLERANCE - 1.0));
                 (0..SIZE).for_each(|_| process.bet(0.02, together, 1.0 / SIZE as f64));
-                process.end_group(group as i64);
+                end_group(&mut process, group as i64);
                 process.alarms() > 0
             })
         };
@@ -189,18 +219,18 @@ mod tests {
         let mut until_alarm = 0;
         while process.alarms() == 0 {
             process.bet(0.5, true, 1.0);
-            process.end_group(7);
+            end_group(&mut process, 7);
             until_alarm += 1;
         }
         assert!(until_alarm < 40);
         for time_us in 7..2_000 {
             assert!(process.e_value() >= ALARM && process.is_valid());
             process.bet(0.0, true, 1.0); // said to be impossible
-            process.end_group(time_us);
+            end_group(&mut process, time_us);
         }
-        process.end_group(HELD_US + 6);
+        end_group(&mut process, HELD_US + 6);
         assert!(process.e_value() >= ALARM);
-        process.end_group(HELD_US + 7);
+        end_group(&mut process, HELD_US + 7);
         assert!(process.e_value() == 1.0 && process.alarms() == 1);
     }
 }

@@ -6,19 +6,16 @@
 
 mod lambert;
 mod pareto;
-mod wallace;
-
-use std::slice;
+pub(super) mod wallace;
 
 pub use lambert::Lambert;
 pub use pareto::Pareto;
 pub use wallace::Wallace;
 
 use super::{
-    At, Grad, Side, Transform,
+    At, Grad, Raw, Side, Transform,
     affine::{log_scale, log_scale_slope},
 };
-use crate::math::scalar::sigmoid;
 
 /// Tail indices are below this; from 1 on there is no mean.
 pub const MAX_INDEX: f64 = 2.0;
@@ -46,17 +43,6 @@ pub trait Shape: Copy {
 
     /// w(u).
     fn to_data(self, u: f64, index: f64) -> f64;
-
-    /// For points with these prepared parameters (d = 1), what [`Transform::forward_points`] does, where there is a way without branches.
-    /// Whether there is one for all of them; if not, nothing is changed.
-    fn move_to_base(self, _prepared: &[f64], _points: &mut [f64]) -> bool {
-        false
-    }
-
-    /// The same of [`Transform::inverse_points`].
-    fn move_to_data(self, _prepared: &[f64], _points: &mut [f64]) -> bool {
-        false
-    }
 
     /// How u and the logarithm of its slope change.
     fn derivatives(self, w: f64, index: f64) -> Derivatives;
@@ -121,16 +107,16 @@ impl<S: Shape> Transform for Tail<S> {
         raw[2 * d..].fill(raw_index(INITIAL_INDEX));
     }
 
-    fn prepare(&self, raw: &[f64], prepared: &mut [f64]) {
+    fn prepare(&self, raw: Raw<'_>, prepared: &mut [f64]) {
         let d = self.dim;
-        prepared[..d].copy_from_slice(&raw[..d]);
+        prepared[..d].copy_from_slice(&raw.values[..d]);
         for i in 0..d {
-            let log_scale = log_scale(raw[d + i]);
+            let log_scale = log_scale(raw.values[d + i]);
             prepared[d + i] = log_scale;
             prepared[2 * d + i] = (-log_scale).exp();
         }
         for i in 0..2 * d {
-            prepared[3 * d + i] = MAX_INDEX * sigmoid(raw[2 * d + i]);
+            prepared[3 * d + i] = MAX_INDEX * raw.sigmoid[2 * d + i];
         }
     }
 
@@ -154,18 +140,6 @@ impl<S: Shape> Transform for Tail<S> {
         }
     }
 
-    fn forward_points(&self, prepared: &[f64], points: &mut [f64]) {
-        let together = |points: &mut [f64]| self.shape.move_to_base(prepared, points);
-        move_points(points, together, |x, z| {
-            self.forward(prepared, x, z);
-        });
-    }
-
-    fn inverse_points(&self, prepared: &[f64], points: &mut [f64]) {
-        let together = |points: &mut [f64]| self.shape.move_to_data(prepared, points);
-        move_points(points, together, |z, x| self.inverse(prepared, z, x));
-    }
-
     fn backward(&self, at: At<'_>, grad: Grad<'_>, grad_x: &mut [f64], grad_raw: &mut [f64]) {
         let d = self.dim;
         for i in 0..d {
@@ -183,24 +157,6 @@ impl<S: Shape> Transform for Tail<S> {
             let sigma = index / MAX_INDEX;
             (grad_raw[2 * d + i], grad_raw[3 * d + i]) = (0.0, 0.0);
             grad_raw[self.place(2, a, i)] = grad_index * index * (1.0 - sigma);
-        }
-    }
-}
-
-/// Moves points `together` where it can; if not, one by one, so that what becomes of a point does not depend on the others, and `alone` what it
-/// can't move either.
-fn move_points(
-    points: &mut [f64],
-    together: impl Fn(&mut [f64]) -> bool,
-    alone: impl Fn(&[f64], &mut [f64]),
-) {
-    if together(points) {
-        return;
-    }
-    for point in points {
-        let before = [*point];
-        if !together(slice::from_mut(point)) {
-            alone(&before, slice::from_mut(point));
         }
     }
 }

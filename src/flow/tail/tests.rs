@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::flow::RawParams;
 
 /// u, log ∂u/∂w, and back.
 fn there_and_back<S: Shape>(shape: S, w: f64, index: f64) -> (f64, f64, f64) {
@@ -70,14 +71,15 @@ proptest! {
 /// Asserts that value, inverse and gradient are finite `scaled` scales away from the location.
 fn assert_finite<S: Shape>(tail: Tail<S>, raw: &[f64], scaled: f64) {
     let mut prepared = [0.0; 5];
-    tail.prepare(raw, &mut prepared);
+    let raw_params = RawParams::of(raw);
+    tail.prepare(raw_params.all(), &mut prepared);
     let x = [prepared[0] + scaled / prepared[2]];
     let (mut z, mut back) = ([f64::NAN], [f64::NAN]);
     let log_det = tail.forward(&prepared, &x, &mut z);
     tail.inverse(&prepared, &z, &mut back);
     let (mut grad_x, mut grad_raw) = ([f64::NAN], [f64::NAN; 4]);
     let grad = Grad { z: &[-z[0]], log_det: 1.0 };
-    tail.backward(At { raw, prepared: &prepared, x: &x }, grad, &mut grad_x, &mut grad_raw);
+    tail.backward(At { raw: raw_params.all(), prepared: &prepared, x: &x }, grad, &mut grad_x, &mut grad_raw);
     let all = [z[0], log_det, back[0], grad_x[0]].into_iter().chain(grad_raw);
     assert!(all.clone().all(f64::is_finite), "{raw:?} at {scaled:e}: {:?}", all.collect::<Vec<_>>());
 }
@@ -92,7 +94,7 @@ fn each_side_has_its_own_index_and_the_middle_slope_one() {
     ];
     for (tail, name) in tails {
         let mut prepared = [0.0; 5];
-        tail.prepare(&raw, &mut prepared);
+        tail.prepare(RawParams::of(&raw).all(), &mut prepared);
         let base = |x: f64| {
             let mut z = [0.0];
             let log_det = tail.forward(&prepared, &[x], &mut z);
@@ -135,7 +137,7 @@ fn it_works_axis_by_axis() {
     let tail = Tail::new(2, Pareto);
     let raw = [0.5, -1.0, 0.3, -0.2, raw_index(0.1), raw_index(0.2), raw_index(0.3), raw_index(0.4)];
     let mut prepared = [0.0; 10];
-    tail.prepare(&raw, &mut prepared);
+    tail.prepare(RawParams::of(&raw).all(), &mut prepared);
     let x = [4.0, -3.0];
     let mut z = [0.0; 2];
     let log_det = tail.forward(&prepared, &x, &mut z);
@@ -143,7 +145,7 @@ fn it_works_axis_by_axis() {
     for axis in 0..2 {
         let own: Vec<f64> = (0..4).map(|i| raw[2 * i + axis]).collect();
         let (single, mut own_prepared, mut own_z) = (Tail::new(1, Pareto), [0.0; 5], [0.0]);
-        single.prepare(&own, &mut own_prepared);
+        single.prepare(RawParams::of(&own).all(), &mut own_prepared);
         sum += single.forward(&own_prepared, &x[axis..=axis], &mut own_z);
         assert_eq!(own_z[0], z[axis]);
     }

@@ -4,12 +4,10 @@ use super::{Derivatives, FAR, MAX_INDEX, Shape, Tail};
 use crate::{
     flow::{
         affine,
+        points::Pointwise,
         rows::{Column, OverRows, Prepared, ROWS},
     },
-    math::{
-        scalar::softplus,
-        vector::{self, Loops},
-    },
+    math::{scalar::softplus, vector},
 };
 
 /// ξ w² = exp(ξ u²) − 1, so that u² = log(1 + ξ w²) / ξ: what makes Student's t with 1/ξ degrees of freedom nearly normal (Wallace
@@ -56,7 +54,7 @@ fn small_elasticity(t: f64) -> f64 {
 
 /// The layer's parameters, d = 1.
 #[derive(Clone, Copy)]
-struct Axis {
+pub(in crate::flow) struct Axis {
     location: f64,
     rate: f64,
     /// Indices below the location and above it.
@@ -65,7 +63,8 @@ struct Axis {
 }
 
 impl Axis {
-    fn of(prepared: &[f64]) -> Self {
+    #[inline(always)]
+    pub fn of(prepared: &[f64]) -> Self {
         let [location, _, rate, below, above] = *prepared else { unreachable!("the parameters of one axis") };
         Self { location, rate, below, above }
     }
@@ -103,31 +102,35 @@ impl Stretch {
     }
 }
 
-struct ToBase<'a>(Axis, &'a mut [f64]);
-
-impl Loops for ToBase<'_> {
+impl Pointwise for Axis {
     #[inline(always)]
-    fn call(self) {
-        let Self(axis, points) = self;
-        for point in points {
-            let a = axis.scaled(*point);
-            *point = a * Stretch::of(axis.square(a)).root;
-        }
+    fn to_base(self, x: f64) -> f64 {
+        let a = self.scaled(x);
+        a * Stretch::of(self.square(a)).root
     }
-}
 
-struct ToData<'a>(Axis, &'a mut [f64]);
-
-impl Loops for ToData<'_> {
     #[inline(always)]
-    fn call(self) {
-        let Self(axis, points) = self;
-        for point in points {
-            let rise = axis.square(*point);
-            let stretch = vector::exp_m1(rise) / rise;
-            let root = if rise > 1e-8 { stretch } else { 1.0 + 0.5 * rise }.sqrt();
-            *point = axis.location + *point * root / axis.rate;
-        }
+    fn to_data(self, z: f64) -> f64 {
+        let rise = self.square(z);
+        let stretch = vector::exp_m1(rise) / rise;
+        let root = if rise > 1e-8 { stretch } else { 1.0 + 0.5 * rise }.sqrt();
+        self.location + z * root / self.rate
+    }
+
+    #[inline(always)]
+    fn slope(self, x: f64) -> f64 {
+        let t = self.square(self.scaled(x));
+        self.rate / (Stretch::of(t).root * (1.0 + t))
+    }
+
+    #[inline(always)]
+    fn takes_data(self, x: f64) -> bool {
+        self.scaled(x).abs() <= FAR
+    }
+
+    #[inline(always)]
+    fn takes_base(self, z: f64) -> bool {
+        self.square(z) < FARTHEST_RISE
     }
 }
 
@@ -153,24 +156,6 @@ impl Shape for Wallace {
         } else {
             (0.5 * (rise - index.ln())).exp()
         }
-    }
-
-    fn move_to_base(self, prepared: &[f64], points: &mut [f64]) -> bool {
-        let axis = Axis::of(prepared);
-        let is_near = points.iter().all(|&x| axis.scaled(x).abs() <= FAR);
-        if is_near {
-            ToBase(axis, points).run();
-        }
-        is_near
-    }
-
-    fn move_to_data(self, prepared: &[f64], points: &mut [f64]) -> bool {
-        let axis = Axis::of(prepared);
-        let is_near = points.iter().all(|&u| axis.square(u) < FARTHEST_RISE);
-        if is_near {
-            ToData(axis, points).run();
-        }
-        is_near
     }
 
     fn derivatives(self, w: f64, index: f64) -> Derivatives {
@@ -208,9 +193,7 @@ impl OverRows for Tail<Wallace> {
     #[inline(always)]
     fn forward(prepared: &Prepared, points: &mut Column) {
         for (row, point) in points.iter_mut().enumerate() {
-            let axis = Axis::of_row(prepared, row);
-            let a = axis.scaled(*point);
-            *point = a * Stretch::of(axis.square(a)).root;
+            *point = Axis::of_row(prepared, row).to_base(*point);
         }
     }
 

@@ -1,0 +1,82 @@
+//! Raw parameters: any real numbers.
+
+use std::ops::Range;
+
+use crate::math::vector::{self, Loops};
+
+/// Raw parameters, with what several transforms want of them worked out for all at once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RawParams {
+    values: Vec<f64>,
+    softplus: Vec<f64>,
+    sigmoid: Vec<f64>,
+}
+
+/// Some of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Raw<'a> {
+    /// As they are.
+    pub values: &'a [f64],
+    /// log(1 + eˣ) of each.
+    pub softplus: &'a [f64],
+    /// 1 / (1 + e⁻ˣ) of each, which is the slope of the former.
+    pub sigmoid: &'a [f64],
+}
+
+impl RawParams {
+    /// These.
+    #[must_use]
+    pub fn of(values: &[f64]) -> Self {
+        let mut params = Self::default();
+        params.set(values.iter().copied());
+        params
+    }
+
+    /// Takes these.
+    pub fn set(&mut self, values: impl IntoIterator<Item = f64>) {
+        self.values.clear();
+        self.values.extend(values);
+        let len = self.values.len();
+        self.softplus.resize(len, 0.0);
+        self.sigmoid.resize(len, 0.0);
+        Softplus { values: &self.values, softplus: &mut self.softplus, sigmoid: &mut self.sigmoid }.run();
+    }
+
+    /// Those of one layer.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Raw<'_> {
+        Raw {
+            values: &self.values[range.clone()],
+            softplus: &self.softplus[range.clone()],
+            sigmoid: &self.sigmoid[range],
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Raw<'_> {
+        self.part(0..self.values.len())
+    }
+
+    /// As they are.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+}
+
+struct Softplus<'a> {
+    values: &'a [f64],
+    softplus: &'a mut [f64],
+    sigmoid: &'a mut [f64],
+}
+
+impl Loops for Softplus<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let made = self.softplus.iter_mut().zip(self.sigmoid);
+        for (&value, (softplus, sigmoid)) in self.values.iter().zip(made) {
+            (*softplus, *sigmoid) = vector::softplus(value);
+        }
+    }
+}
