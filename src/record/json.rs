@@ -19,6 +19,7 @@ pub(super) fn read(plan: &Plan, payload: &[u8], slots: &mut [Value]) -> Result<(
     // Checked up front, since the parser passes over the bytes of texts that it skips.
     let text = std::str::from_utf8(payload)
         .map_err(|error| undecodable(format!("not UTF-8 from byte {}", error.valid_up_to())))?;
+    slots.fill(Value::Null); // whatever an earlier record left behind
     let mut at = None;
     let mut parser = serde_json::Deserializer::from_str(text);
     let result =
@@ -64,12 +65,12 @@ impl<'de> Visitor<'de> for Object<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        // Whatever an earlier row, or an earlier object under the same key, left behind.
-        self.node.fill_children(&Value::Null, self.slots);
-        while let Some(child) = map.next_key_seed(Key(self.node))? {
+        let mut last = None;
+        while let Some(child) = map.next_key_seed(Key { object: self.node, last })? {
             match child {
                 Some(node) => {
-                    *self.at = Some(node);
+                    last = child;
+                    *self.at = child;
                     map.next_value_seed(Field(Object { node, slots: self.slots, at: self.at }))?;
                 }
                 None => {
@@ -82,7 +83,11 @@ impl<'de> Visitor<'de> for Object<'_, '_> {
 }
 
 /// Looks a key up among the wanted ones without copying it.
-struct Key<'p>(&'p Node);
+struct Key<'p> {
+    object: &'p Node,
+    /// The wanted field before it.
+    last: Option<&'p Node>,
+}
 
 impl<'de, 'p> DeserializeSeed<'de> for Key<'p> {
     type Value = Option<&'p Node>;
@@ -99,7 +104,7 @@ impl<'p> Visitor<'_> for Key<'p> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.child(key))
+        Ok(self.object.child(key, self.last))
     }
 }
 
@@ -160,6 +165,8 @@ impl<'de> Visitor<'de> for Field<'_, '_> {
         if let Some(slot) = self.0.node.slot {
             self.0.slots[slot] = Value::Other("an object".into());
         }
+        // Whatever an earlier object under the same key left behind.
+        self.0.node.fill_children(&Value::Null, self.0.slots);
         self.0.visit_map(map)
     }
 }

@@ -1,8 +1,11 @@
 //! Which fields of a record are wanted, and what for: compiled once from the config.
 
-use crate::config::{Config, FeatureKind, FieldPath, Support, ThresholdValue, TimeUnit, Transform};
+use std::cell::Cell;
+
+use indexmap::IndexMap;
 
 use super::value::Value;
+use crate::config::{Config, FeatureKind, FieldPath, Support, ThresholdValue, TimeUnit, Transform};
 
 /// What a carried field's column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +61,10 @@ pub(super) struct Plan {
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub slot: Option<usize>,
-    /// Sorted by name.
-    children: Vec<(String, Node)>,
+    /// By name, in the config's order.
+    children: IndexMap<String, Node, ahash::RandomState>,
+    /// Which of its siblings came after it in an earlier record, by that one's place among them.
+    next: Cell<usize>,
 }
 
 impl Plan {
@@ -132,27 +137,21 @@ impl Plan {
 impl Node {
     /// The node at the end of a path, made where there is none yet.
     fn descendant(&mut self, path: &[String]) -> &mut Self {
-        let mut node = self;
-        for segment in path {
-            let index = match node.position(segment) {
-                Ok(index) => index,
-                Err(index) => {
-                    node.children.insert(index, (segment.clone(), Self::default()));
-                    index
-                }
-            };
-            node = &mut node.children[index].1;
+        path.iter().fold(self, |node, segment| node.children.entry(segment.clone()).or_default())
+    }
+
+    /// The wanted field of that name, which came after the wanted field `last`. Most records have their fields in the
+    /// order of the record before, so that one comparison finds it.
+    pub fn child(&self, name: &str, last: Option<&Self>) -> Option<&Self> {
+        let expected = last.and_then(|last| self.children.get_index(last.next.get()));
+        if let Some((_, child)) = expected.filter(|(expected, _)| *expected == name) {
+            return Some(child);
         }
-        node
-    }
-
-    fn position(&self, name: &str) -> Result<usize, usize> {
-        self.children.binary_search_by(|(child, _)| child.as_str().cmp(name))
-    }
-
-    /// The wanted field of that name.
-    pub fn child(&self, name: &str) -> Option<&Self> {
-        self.position(name).ok().map(|index| &self.children[index].1)
+        let (index, _, child) = self.children.get_full(name)?;
+        if let Some(last) = last {
+            last.next.set(index);
+        }
+        Some(child)
     }
 
     /// The wanted fields with their names.
@@ -162,14 +161,17 @@ impl Node {
 
     /// The first slot at or under it.
     pub fn first_slot(&self) -> Option<usize> {
-        self.slot.or_else(|| self.children.iter().find_map(|(_, child)| child.first_slot()))
+        self.slot.or_else(|| self.children.values().find_map(Self::first_slot))
     }
 
     /// Puts `value` where a field was wanted; what was wanted inside of it is then absent, or, where a value
     /// stands in place of the object, wrongly typed.
     pub fn fill(&self, value: Value, slots: &mut [Value]) {
-        let inner = if value.is_null() { Value::Null } else { Value::Other("no object around it".into()) };
-        self.fill_children(&inner, slots);
+        if !self.children.is_empty() {
+            let inner =
+                if value.is_null() { Value::Null } else { Value::Other("no object around it".into()) };
+            self.fill_children(&inner, slots);
+        }
         if let Some(slot) = self.slot {
             slots[slot] = value;
         }
@@ -177,7 +179,7 @@ impl Node {
 
     /// Puts `value` into every slot under it, its own excepted.
     pub fn fill_children(&self, value: &Value, slots: &mut [Value]) {
-        for (_, child) in &self.children {
+        for child in self.children.values() {
             child.fill_children(value, slots);
             if let Some(slot) = child.slot {
                 slots[slot].clone_from(value);

@@ -28,9 +28,9 @@ pub(super) fn event(
         Reading::Number(transform) => row_reader.feature(slot, transform),
         Reading::Category => row_reader.category(slot),
     });
-    let features = features.collect::<Result<Box<[Cell]>, Fault>>()?;
+    let features = collect(features)?;
     let carried = plan.carry.iter().map(|&(slot, carry_type)| row_reader.carried(slot, carry_type));
-    let carry = carried.collect::<Result<Box<[Cell]>, Fault>>()?;
+    let carry = collect(carried)?;
     let own_bytes = own_bytes(message.key, &carry);
     if own_bytes > MAX_OWN_BYTES {
         let detail =
@@ -48,11 +48,21 @@ pub(super) fn event(
         key: message.key.map(Into::into),
         features,
         carry,
-        thresholds: thresholds.collect::<Result<_, Fault>>()?,
+        thresholds: collect(thresholds)?,
         // Whatever it holds: that nobody can be told apart by it is no reason to reject the event.
         segment: plan.segment.and_then(|slot| slots[slot].text()),
         target: target(plan, &row_reader)?,
     })
+}
+
+/// The values, or the first fault among them, in one allocation: `Iterator::collect` would grow into several, since a
+/// fault may cut the values short.
+fn collect<T>(values: impl ExactSizeIterator<Item = Result<T, Fault>>) -> Result<Box<[T]>, Fault> {
+    let mut collected = Vec::with_capacity(values.len());
+    for value in values {
+        collected.push(value?);
+    }
+    Ok(collected.into())
 }
 
 /// Bytes of what is published again with the event's score.

@@ -641,8 +641,77 @@ fn mutate(payload: &mut [u8], changes: &[(usize, u8)]) {
     }
 }
 
+/// Any JSON value: of numbers, whole ones and doubles.
+fn any_json() -> impl Strategy<Value = String> {
+    let scalar = prop_oneof![
+        Just("null".to_owned()),
+        any::<bool>().prop_map(|value| value.to_string()),
+        any::<i64>().prop_map(|value| value.to_string()),
+        any::<u64>().prop_map(|value| value.to_string()),
+        any::<f64>()
+            .prop_filter("JSON has none", |value| value.is_finite())
+            .prop_map(|value| format!("{value:?}")),
+        "[a-z\"\\\\é\n]{0,30}".prop_map(|text| serde_json::Value::from(text).to_string()),
+    ];
+    scalar.prop_recursive(3, 24, 6, |inner| {
+        let array =
+            prop::collection::vec(inner.clone(), 0..3).prop_map(|array| format!("[{}]", array.join(",")));
+        prop_oneof![1 => array, 4 => object(inner)]
+    })
+}
+
+/// An object of such values: some of the keys are wanted, some are repeated, and one is written with an escape.
+fn object(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    let key = prop::sample::select(&["a", "b", "c", "d", "", "x", "\\u0061", "a.b"][..]);
+    let fields = prop::collection::vec((key, value), 0..6);
+    fields.prop_map(|fields| {
+        let fields: Vec<_> = fields.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+        format!("{{{}}}", fields.join(", "))
+    })
+}
+
+/// What the tree that serde_json makes of a record has at a path.
+fn at_path(record: &serde_json::Value, path: &config::FieldPath) -> Value {
+    use serde_json::Value as Json;
+    let mut at = record;
+    for name in &path.0 {
+        at = match at {
+            Json::Object(object) => object.get(name).unwrap_or(&Json::Null),
+            Json::Null => &Json::Null,
+            _ => return Value::Other("no object around it".into()),
+        };
+    }
+    match at {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(number) => {
+            let whole = number.as_u64().map(Value::UInt).or(number.as_i64().map(Value::Int));
+            whole.unwrap_or_else(|| Value::Float(number.as_f64().unwrap()))
+        }
+        Json::String(text) => Value::Text(text.into()),
+        Json::Array(_) => Value::Other("an array".into()),
+        Json::Object(_) => Value::Other("an object".into()),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn what_is_read_is_what_a_tree_of_the_record_holds_whichever_records_came_before(
+        records in prop::collection::vec(object(any_json()), 1..6),
+    ) {
+        let paths = ["a", "b", "c", "c.a", "c.b", "c.d.a", "d"].map(path);
+        let plan = Plan::of_fields(&paths);
+        let mut slots = vec![Value::Null; plan.num_slots()];
+        for record in records {
+            // serde_json's own tree has the last of repeated keys, as has this.
+            let tree = serde_json::from_str(&record).unwrap();
+            json::read(&plan, record.as_bytes(), &mut slots).unwrap();
+            let expected = paths.each_ref().map(|path| at_path(&tree, path));
+            prop_assert_eq!(format!("{:?}", slots), format!("{:?}", expected), "{}", record);
+        }
+    }
 
     #[test]
     fn random_bytes_are_decoded_to_something(payload: Vec<u8>) {
