@@ -27,6 +27,9 @@ mod defaults;
 
 use defaults::DEFAULTS;
 
+/// Events whose scores are worked out together, as `run` does.
+const RECORDS_AT_ONCE: usize = 64;
+
 /// Events to an iteration, and to a mini-batch of the default net.
 const BATCH: usize = 256;
 
@@ -102,9 +105,12 @@ fn event(c: &mut Criterion) {
 
 fn take_batch(operator: &mut Operator, stream: &mut Stream, has_target: bool) {
     let mut actions = Vec::new();
-    for _ in 0..BATCH {
+    for nth in 0..BATCH {
         operator.push(stream.event(has_target));
-        assert!(operator.take(&mut actions).is_some_and(|taken| !taken.is_replayed));
+        assert!(operator.take_next(&mut actions).is_some_and(|taken| !taken.is_replayed));
+        if nth % RECORDS_AT_ONCE == RECORDS_AT_ONCE - 1 {
+            operator.complete(&actions);
+        }
     }
     black_box(actions);
 }
@@ -174,7 +180,7 @@ fn figures(c: &mut Criterion) {
             .collect();
         let mut next = params.iter().cycle();
         group.bench_function(name, |b| {
-            b.iter(|| figures.evaluate(black_box(next.next().expect("it cycles")), &[]));
+            b.iter(|| figures.evaluate(&[(black_box(next.next().expect("it cycles")), &[])]));
         });
     }
     group.finish();

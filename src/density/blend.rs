@@ -2,8 +2,10 @@
 
 use std::{f64::consts::LN_2, slice, sync::Arc};
 
-use super::{Density, Level, Likelihood, Shortfall, Side, Workspace, limited::between_and_median};
-use crate::{math::scalar::log_sum_exp, model::normaliser::FURTHEST};
+use super::{
+    Density, Level, Likelihood, Shortfall, Side, Workspace, blend_rows::Block, limited::between_and_median,
+};
+use crate::{flow::Stack, math::scalar::log_sum_exp, model::normaliser::FURTHEST};
 
 /// How many parameters the mixture adds to those of its parts.
 pub const NUM_OWN_PARAMS: usize = 3;
@@ -43,6 +45,8 @@ pub struct Parts {
     ratio: f64,
     /// Of many points at once: what they are to the baseline, what it says of them, and the net's densities there.
     many: [Vec<f64>; 3],
+    /// Of many rows at once, once that was asked for.
+    pub(super) block: Option<Box<Block>>,
 }
 
 impl Parts {
@@ -58,21 +62,6 @@ impl Parts {
 
     fn of_baseline(&self, y: f64) -> f64 {
         self.shift + self.ratio * y
-    }
-
-    /// The quantile where the baseline changes next to nothing of `y`, which is the net's: one step of Newton's, and what that leaves over is the
-    /// square of next to nothing. Of y there are the baseline's P(Y > y) and the net's density.
-    fn near_the_nets(&self, level: &Level, y: f64, of_baseline: f64, density: f64) -> Option<f64> {
-        // So much more than the level's probability lies above.
-        let surplus = self.shares[1] * (of_baseline - level.sf());
-        let smaller = level.sf().min(level.p());
-        // What rounding leaves of the rarest below would be too little.
-        if surplus.abs() > NEXT_TO_NOTHING * smaller || level.p() < RARE {
-            return None;
-        }
-        let step = surplus / density;
-        // In a gap of the net's density the baseline may matter all the same.
-        (step.abs() < SHORT * self.ratio.min(y.abs())).then_some(y + step)
     }
 
     /// Works out P(Y > y) of each y by the baseline.
@@ -91,7 +80,28 @@ impl Parts {
     }
 }
 
-fn parts(ws: &mut Workspace) -> &mut Parts {
+/// The quantile where the baseline, whose share and unit these are, changes next to nothing of `y`, which is the net's: one step of Newton's, and
+/// what that leaves over is the square of next to nothing. Of y there are the baseline's P(Y > y) and the net's density.
+pub(super) fn near_the_nets(
+    [share, ratio]: [f64; 2],
+    level: &Level,
+    y: f64,
+    of_baseline: f64,
+    density: f64,
+) -> Option<f64> {
+    // So much more than the level's probability lies above.
+    let surplus = share * (of_baseline - level.sf());
+    let smaller = level.sf().min(level.p());
+    // What rounding leaves of the rarest below would be too little.
+    if surplus.abs() > NEXT_TO_NOTHING * smaller || level.p() < RARE {
+        return None;
+    }
+    let step = surplus / density;
+    // In a gap of the net's density the baseline may matter all the same.
+    (step.abs() < SHORT * ratio.min(y.abs())).then_some(y + step)
+}
+
+pub(super) fn parts(ws: &mut Workspace) -> &mut Parts {
     let Workspace::Blend(parts) = ws else { unreachable!("a mixture of two made the workspace") };
     parts
 }
@@ -106,6 +116,22 @@ impl Blend {
     /// log v of a row.
     fn log_share(&self, params: &[f32]) -> f64 {
         f64::from(params[self.net.num_params() + self.baseline.num_params()])
+    }
+
+    /// 1 − v and v of a row.
+    pub(super) fn shares(&self, params: &[f32]) -> [f64; 2] {
+        let log_share = self.log_share(params);
+        [-log_share.exp_m1(), log_share.exp()]
+    }
+
+    /// The net's and the baseline's flows, where both have loops over many rows.
+    pub(super) fn stacks_over_rows(&self) -> Option<[&Stack; 2]> {
+        Some([self.net.over_rows()?, self.baseline.over_rows()?])
+    }
+
+    /// What it adds to the parameters of its parts.
+    pub(super) fn own<'a>(&self, params: &'a [f32]) -> &'a [f32] {
+        &params[self.net.num_params() + self.baseline.num_params()..]
     }
 
     /// Whether a row is of more than the baseline.
@@ -164,6 +190,7 @@ impl Density for Blend {
             shift: 0.0,
             ratio: 1.0,
             many: Default::default(),
+            block: None,
         }))
     }
 
@@ -171,10 +198,9 @@ impl Density for Blend {
         let parts = parts(ws);
         let (net, rest) = params.split_at(self.net.num_params());
         let (baseline, own) = rest.split_at(self.baseline.num_params());
-        let log_share = self.log_share(params);
         self.baseline.load(baseline, &mut parts.baseline);
-        parts.shares = [-log_share.exp_m1(), log_share.exp()];
-        parts.log_shares = [parts.shares[0].ln(), log_share];
+        parts.shares = self.shares(params);
+        parts.log_shares = [parts.shares[0].ln(), self.log_share(params)];
         (parts.shift, parts.ratio) = (f64::from(own[1]), f64::from(own[2]));
         if parts.has_net() {
             self.net.load(net, &mut parts.net);
@@ -287,8 +313,20 @@ impl Density for Blend {
         for (nth, (level, out)) in levels.iter().zip(out).enumerate() {
             let of_parts = parts(ws);
             let (sf, density) = (of_parts.many[1][nth], of_parts.many[2][nth]);
-            *out = of_parts.near_the_nets(level, *out, sf, density).unwrap_or_else(|| self.search(level, ws));
+            let own = [of_parts.shares[1], of_parts.ratio];
+            *out = near_the_nets(own, level, *out, sf, density).unwrap_or_else(|| self.search(level, ws));
         }
+    }
+
+    fn exceed_and_quantiles(
+        &self,
+        rows: &[&[f32]],
+        ys: &[f64],
+        levels: &[Level],
+        out: [&mut [f64]; 2],
+        ws: &mut Workspace,
+    ) {
+        self.of_rows(rows, ys, levels, out, ws);
     }
 
     /// The mean of what exceeds the quantile, which is each part's by its share, over its probability.
@@ -327,7 +365,7 @@ impl Density for Blend {
 
 impl Blend {
     /// A quantile, which lies between those of the parts.
-    fn search(&self, level: &Level, ws: &mut Workspace) -> f64 {
+    pub(super) fn search(&self, level: &Level, ws: &mut Workspace) -> f64 {
         let of_parts = parts(ws);
         let own = self.baseline.quantile(level, &mut of_parts.baseline);
         let baseline = of_parts.of_baseline(own);

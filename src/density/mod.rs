@@ -4,6 +4,7 @@
 //! target is in the model's normalised units.
 
 mod blend;
+mod blend_rows;
 pub mod calibrated;
 mod joint;
 mod kmn;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 
 use crate::{
     config::{Calibrate, Config, FlowKind, ModelKind, Support},
-    flow,
+    flow::{self, Stack},
 };
 pub use flow::Side;
 use mixture::Mixture;
@@ -131,6 +132,29 @@ pub trait Density: Send + Sync {
         }
     }
 
+    /// P(Y > y) of each row's own numbers y (as many a row), and each row's quantiles of these levels, row by row, for d = 1. What a row says
+    /// depends on no other.
+    fn exceed_and_quantiles(
+        &self,
+        rows: &[&[f32]],
+        ys: &[f64],
+        levels: &[Level],
+        [exceed, quantiles]: [&mut [f64]; 2],
+        ws: &mut Workspace,
+    ) {
+        let num_ys = ys.len() / rows.len().max(1);
+        for (nth, row) in rows.iter().enumerate() {
+            let ys_at = nth * num_ys..(nth + 1) * num_ys;
+            let out = [&mut exceed[ys_at.clone()], &mut quantiles[nth * levels.len()..][..levels.len()]];
+            one_row(self, row, &ys[ys_at], levels, out, ws);
+        }
+    }
+
+    /// The flows that make it of a standard normal base, where they have loops over many rows of parameters.
+    fn over_rows(&self) -> Option<&Stack> {
+        None
+    }
+
     /// The expected shortfall, for d = 1.
     fn shortfall(&self, shortfall: &Shortfall, ws: &mut Workspace) -> f64 {
         shortfall.of(self, ws)
@@ -194,6 +218,20 @@ pub struct Likelihood {
     pub below: f64,
     /// Of a mixture `log` of each of its parts, the net and the baseline; `None` where there is but one.
     pub log_parts: Option<[f64; 2]>,
+}
+
+/// [`Density::exceed_and_quantiles`] of one row.
+fn one_row<D: Density + ?Sized>(
+    density: &D,
+    row: &[f32],
+    ys: &[f64],
+    levels: &[Level],
+    [exceed, quantiles]: [&mut [f64]; 2],
+    ws: &mut Workspace,
+) {
+    density.load(row, ws);
+    density.exceed(ys, exceed, ws);
+    density.quantiles(levels, quantiles, ws);
 }
 
 /// [`Learnable::log_likelihood_grads`] of any density.

@@ -98,6 +98,10 @@ impl Density for Nfn {
         normal::log_interval(low, high)
     }
 
+    fn over_rows(&self) -> Option<&Stack> {
+        self.stack.has_rows().then_some(&self.stack)
+    }
+
     fn likelihood(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> Likelihood {
         let (log, z) = match half {
             Some(half) if !is_narrow(y, half) => {
@@ -169,11 +173,12 @@ impl Loops for LogLikelihoods<'_> {
     #[inline(always)]
     fn call(self) {
         let Self { stack, params, ys, half, rows, logs } = self;
-        rows.take(params);
+        rows.take(params.chunks_exact(stack.num_params()));
+        rows.clear_grads();
         stack.prepare_rows(rows);
         let Some(half) = half else {
             let (mut z, mut grad) = (ys, [0.0; ROWS]);
-            stack.forward_rows(0, &mut z, rows);
+            stack.forward_rows_and_keep(0, &mut z, rows);
             for row in 0..ROWS {
                 logs[row] = -0.5 * z[row] * z[row] - HALF_LOG_TWO_PI;
                 grad[row] = -z[row];
@@ -187,8 +192,8 @@ impl Loops for LogLikelihoods<'_> {
             low[row] -= half;
             high[row] += half;
         }
-        stack.forward_rows(0, &mut low, rows);
-        stack.forward_rows(1, &mut high, rows);
+        stack.forward_rows_and_keep(0, &mut low, rows);
+        stack.forward_rows_and_keep(1, &mut high, rows);
         for row in 0..ROWS {
             let log_mass = vector::log_interval(low[row], high[row]);
             // What the density at each end, over the mass, makes of ∂z there.

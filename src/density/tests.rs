@@ -411,6 +411,41 @@ proptest! {
     }
 
     #[test]
+    fn figures_of_many_rows_are_to_the_bit_those_of_each(
+        family in families(),
+        rows in prop::collection::vec((params(6.0), -25f32..-0.1, prop::array::uniform3(-40.0..40.0f64)), 1..70),
+        p in 1e-5..(1.0 - 1e-5),
+    ) {
+        let density = family.whole();
+        let mut ws = density.workspace();
+        let levels = [p, 0.5, 0.99].map(|p| Level::from_p(p));
+        let params: Vec<Vec<f32>> = rows
+            .iter()
+            .map(|(params, log_share, _)| {
+                let family = if let Family::Blend(inner, _) = &family {
+                    Family::Blend(inner.clone(), *log_share)
+                } else {
+                    family.clone()
+                };
+                let mut params = params[..density.num_params()].to_vec();
+                family.tame(&mut params);
+                params
+            })
+            .collect();
+        let slices: Vec<&[f32]> = params.iter().map(Vec::as_slice).collect();
+        let ys: Vec<f64> = rows.iter().flat_map(|(_, _, ys)| [ys[0], ys[1], f64::INFINITY, ys[2] * 1e100]).collect();
+        let [mut exceed, mut quantiles] = [4, 3].map(|n| vec![0.0; n * rows.len()]);
+        density.exceed_and_quantiles(&slices, &ys, &levels, [&mut exceed, &mut quantiles], &mut ws);
+        let bits = |numbers: &[f64]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
+        for (nth, row) in slices.iter().enumerate() {
+            let ([mut one_exceed, mut one_quantiles], ys) = ([vec![0.0; 4], vec![0.0; 3]], &ys[4 * nth..][..4]);
+            one_row(density.as_ref(), row, ys, &levels, [&mut one_exceed, &mut one_quantiles], &mut ws);
+            prop_assert_eq!(bits(&exceed[4 * nth..][..4]), bits(&one_exceed), "{}: {:?}", nth, row);
+            prop_assert_eq!(bits(&quantiles[3 * nth..][..3]), bits(&one_quantiles), "{}: {:?}", nth, row);
+        }
+    }
+
+    #[test]
     fn what_a_target_is_worth_is_what_each_function_says(
         family in families(),
         params in params(3.0),

@@ -13,9 +13,21 @@ const MAX_LOG_SCALE: f64 = 12.0;
 const LINEAR: f64 = 8.0;
 
 /// A scale's logarithm: s = s_raw for |s_raw| ≤ 8, and ±(8 + 4 tanh((|s_raw| − 8) / 4)) beyond.
+#[inline(always)]
 pub(super) fn log_scale(raw: f64) -> f64 {
     let beyond = (raw.abs() - LINEAR) / (MAX_LOG_SCALE - LINEAR);
-    if beyond <= 0.0 { raw } else { (LINEAR + (MAX_LOG_SCALE - LINEAR) * beyond.tanh()).copysign(raw) }
+    let bent = (LINEAR + (MAX_LOG_SCALE - LINEAR) * vector::tanh(beyond)).copysign(raw);
+    if beyond <= 0.0 { raw } else { bent }
+}
+
+/// A scale's logarithm, and e to the power of its negative, of an axis's parameter.
+pub(super) fn log_scale_and_rate(raw: Raw<'_>, at: usize) -> (f64, f64) {
+    let value = raw.values[at];
+    if value.abs() <= LINEAR {
+        return (value, raw.shrink[at]);
+    }
+    let log_scale = log_scale(value);
+    (log_scale, vector::shrink(log_scale))
 }
 
 /// The s_raw of which [`log_scale`] is s, as near as there is one.
@@ -75,9 +87,7 @@ impl Transform for Affine {
         let d = self.dim;
         prepared[..d].copy_from_slice(&raw.values[..d]);
         for i in 0..d {
-            let log_scale = log_scale(raw.values[d + i]);
-            prepared[d + i] = log_scale;
-            prepared[2 * d + i] = (-log_scale).exp();
+            (prepared[d + i], prepared[2 * d + i]) = log_scale_and_rate(raw, d + i);
         }
     }
 
@@ -144,28 +154,25 @@ impl Pointwise for Line {
 pub(super) fn prepare_rows([location_raw, scale_raw]: [&Column; 2], prepared: &mut Prepared) {
     let [location, log_scale, rate, ..] = prepared;
     for row in 0..ROWS {
-        let raw = scale_raw[row];
-        let beyond = (raw.abs() - LINEAR) / (MAX_LOG_SCALE - LINEAR);
-        let bent = (LINEAR + (MAX_LOG_SCALE - LINEAR) * vector::tanh(beyond)).copysign(raw);
-        log_scale[row] = if beyond <= 0.0 { raw } else { bent };
-        rate[row] = vector::exp(-log_scale[row]);
+        log_scale[row] = self::log_scale(scale_raw[row]);
+        rate[row] = vector::shrink(log_scale[row]);
         location[row] = location_raw[row];
     }
 }
 
 /// Prepared: m, s, e⁻ˢ.
 impl OverRows for Affine {
+    type Way = Line;
+
+    #[inline(always)]
+    fn of_row([location, _, rate, ..]: &Prepared, row: usize) -> Line {
+        Line { location: location[row], rate: rate[row] }
+    }
+
     #[inline(always)]
     fn prepare(raw: &[Column], prepared: &mut Prepared) {
         let [location, log_scale] = raw else { unreachable!("the parameters of one axis") };
         prepare_rows([location, log_scale], prepared);
-    }
-
-    #[inline(always)]
-    fn forward([location, _, rate, ..]: &Prepared, points: &mut Column) {
-        for row in 0..ROWS {
-            points[row] = (points[row] - location[row]) * rate[row];
-        }
     }
 
     #[inline(always)]

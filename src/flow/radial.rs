@@ -171,6 +171,13 @@ impl Transform for Radial {
 
 /// Prepared: α, β, γ, and the slopes of α and β in what they are made from.
 impl OverRows for Radial {
+    type Way = Bump;
+
+    #[inline(always)]
+    fn of_row(prepared: &Prepared, row: usize) -> Bump {
+        Bump::of_row(prepared, row)
+    }
+
     #[inline(always)]
     fn prepare(raw: &[Column], prepared: &mut Prepared) {
         let [alpha_raw, beta_raw, center] = raw else { unreachable!("the parameters of one axis") };
@@ -181,13 +188,6 @@ impl OverRows for Radial {
             let (positive, slope) = vector::softplus(beta_raw[row]);
             (beta[row], beta_slope[row]) = (-1.0 + (MIN_SLOPE + positive), slope);
             own_center[row] = center[row];
-        }
-    }
-
-    #[inline(always)]
-    fn forward(prepared: &Prepared, points: &mut Column) {
-        for (row, point) in points.iter_mut().enumerate() {
-            *point = Bump::of_row(prepared, row).to_base(*point);
         }
     }
 

@@ -10,6 +10,7 @@ pub struct RawParams {
     values: Vec<f64>,
     softplus: Vec<f64>,
     sigmoid: Vec<f64>,
+    shrink: Vec<f64>,
 }
 
 /// Some of them.
@@ -21,6 +22,8 @@ pub struct Raw<'a> {
     pub softplus: &'a [f64],
     /// 1 / (1 + e⁻ˣ) of each, which is the slope of the former.
     pub sigmoid: &'a [f64],
+    /// e⁻ˣ of each.
+    pub shrink: &'a [f64],
 }
 
 impl RawParams {
@@ -39,7 +42,8 @@ impl RawParams {
         let len = self.values.len();
         self.softplus.resize(len, 0.0);
         self.sigmoid.resize(len, 0.0);
-        Softplus { values: &self.values, softplus: &mut self.softplus, sigmoid: &mut self.sigmoid }.run();
+        self.shrink.resize(len, 0.0);
+        Softplus(self).run();
     }
 
     /// Those of one layer.
@@ -48,7 +52,8 @@ impl RawParams {
         Raw {
             values: &self.values[range.clone()],
             softplus: &self.softplus[range.clone()],
-            sigmoid: &self.sigmoid[range],
+            sigmoid: &self.sigmoid[range.clone()],
+            shrink: &self.shrink[range],
         }
     }
 
@@ -65,18 +70,16 @@ impl RawParams {
     }
 }
 
-struct Softplus<'a> {
-    values: &'a [f64],
-    softplus: &'a mut [f64],
-    sigmoid: &'a mut [f64],
-}
+struct Softplus<'a>(&'a mut RawParams);
 
 impl Loops for Softplus<'_> {
     #[inline(always)]
     fn call(self) {
-        let made = self.softplus.iter_mut().zip(self.sigmoid);
-        for (&value, (softplus, sigmoid)) in self.values.iter().zip(made) {
+        let RawParams { values, softplus, sigmoid, shrink } = self.0;
+        let made = softplus.iter_mut().zip(sigmoid).zip(shrink);
+        for (&value, ((softplus, sigmoid), shrink)) in values.iter().zip(made) {
             (*softplus, *sigmoid) = vector::softplus(value);
+            *shrink = vector::shrink(value);
         }
     }
 }

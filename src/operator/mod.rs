@@ -17,6 +17,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::{
     config::{Config, FeatureKind},
     density::Densities,
@@ -26,7 +28,7 @@ use crate::{
         saved::{Labelled, Misfit},
     },
     record::{Cell, Event, Known, Record, Reject},
-    score::{Outcome, Published, Realized, Score, Scored, Status, figures::Figures},
+    score::{Late, Outcome, Published, Realized, Score, Scored, Status, figures::Figures},
     watch::Watch,
 };
 
@@ -346,6 +348,15 @@ impl Operator {
     /// Takes the next record, if it is certain which one that is, and adds what is to be done about it to
     /// `actions`. While the operator catches up, that was done before.
     pub fn take(&mut self, actions: &mut Vec<Action>) -> Option<Taken> {
+        let before = actions.len();
+        let taken = self.take_next(actions);
+        self.complete(&actions[before..]);
+        taken
+    }
+
+    /// The same, but for the figures, of which many at once cost less: before anything is done about the actions they have to be
+    /// [completed](Self::complete).
+    pub fn take_next(&mut self, actions: &mut Vec<Action>) -> Option<Taken> {
         if let Some(taken) = self.catch_up(actions).or_else(|| self.go_on(actions)) {
             return Some(taken);
         }
@@ -399,6 +410,29 @@ impl Operator {
             }
         }
         None
+    }
+
+    /// Works out the figures of all scores among these actions, in blocks: what [`take_next`](Self::take_next) has left to do. No figure
+    /// depends on what it is worked out with.
+    pub fn complete(&mut self, actions: &[Action]) {
+        self.complete_scores(actions.iter().filter_map(|action| match action {
+            Action::Score(Scored { event, score }) | Action::Outcome(Outcome { event, score, .. }) => {
+                Some((event, score))
+            }
+            _ => None,
+        }));
+    }
+
+    fn complete_scores<'a>(&mut self, scores: impl Iterator<Item = (&'a Arc<Event>, &'a Arc<Score>)>) {
+        let due: SmallVec<[_; 1]> = scores.filter(|(_, score)| score.figures.is_due()).collect();
+        if due.is_empty() {
+            return;
+        }
+        let rows: SmallVec<[_; 1]> =
+            due.iter().map(|(event, score)| (&*score.params, &*event.thresholds)).collect();
+        for ((_, score), figures) in due.iter().zip(self.figures.evaluate(&rows)) {
+            score.figures.set(figures);
+        }
     }
 
     /// Goes on with the event that is being taken.
@@ -488,7 +522,7 @@ impl Operator {
             epoch,
             updates,
             status: if self.model.is_of_net(&params) { Status::Ok } else { Status::Warmup },
-            figures: Box::default(),
+            figures: Late::default(),
             realized: self.unknown(),
             params,
         };
@@ -528,7 +562,7 @@ impl Operator {
             epoch: self.epoch,
             updates: self.model.updates(),
             status: if self.model.is_of_net(&params) { Status::Ok } else { Status::Warmup },
-            figures: self.figures.evaluate(&params, &event.thresholds),
+            figures: Late::default(),
             realized: if known_now { self.figures.realize(&params, &event) } else { self.unknown() },
             params,
         });
@@ -567,22 +601,20 @@ impl Operator {
     /// A target is known: its event gets its outcome, unless the score itself said it, and is learned from.
     fn on_target(&mut self, held: &Held, known_us: Option<i64>, actions: &mut Vec<Action>) {
         let Held { event, score, is_bet_on } = held;
+        if *is_bet_on {
+            self.complete_scores([(event, score)].into_iter());
+        }
         // What another model scored says nothing of this one.
         let is_own = score.epoch == self.epoch;
         let mut of_parts = score.realized.log_scores_of_parts;
         if let Some(target_time_us) = known_us {
             let realized = self.figures.realize(&score.params, event);
             of_parts = realized.log_scores_of_parts;
-            let score = if score.figures.is_empty() {
-                let figures = self.figures.evaluate(&score.params, &event.thresholds);
-                Arc::new(Score { figures, ..Score::clone(score) })
-            } else {
-                score.clone()
-            };
             if is_own {
-                self.watch.see(*is_bet_on, &score, &realized, &event.thresholds, self.stream_time_us);
+                self.watch.see(*is_bet_on, score, &realized, &event.thresholds, self.stream_time_us);
             }
-            actions.push(Action::Outcome(Outcome { event: event.clone(), score, target_time_us, realized }));
+            let (event, score) = (event.clone(), score.clone());
+            actions.push(Action::Outcome(Outcome { event, score, target_time_us, realized }));
         } else {
             self.watch.see(*is_bet_on, score, &score.realized, &event.thresholds, self.stream_time_us);
         }

@@ -105,6 +105,38 @@ fn bits(scored: &Scored) -> (i64, u64, Vec<u64>, Vec<u32>) {
 }
 
 #[test]
+fn what_is_published_does_not_depend_on_how_many_scores_are_worked_out_together() {
+    let default = "model.flows=['radial', 'radial', 'tail']";
+    for (delay, flows) in [(None, default), (Some(5), default), (Some(5), "model.flows=['spline', 'pareto']")]
+    {
+        let config = config(&[flows, "score.shortfall=[0.9]"]);
+        let events: Vec<Event> = (0..1_200).map(|i| event(i, delay)).collect();
+        let one_by_one = run(&config, &events);
+        let mut operator = operator(&config, &[0]);
+        let (mut together, mut rest) = (Vec::new(), &events[..]);
+        for size in [1, 5, 64, 7, 200].into_iter().cycle() {
+            let (block, after) = rest.split_at(size.min(rest.len()));
+            let before = together.len();
+            for event in block {
+                operator.push(Input::Record(Record::Event(event.clone())));
+                while operator.take_next(&mut together).is_some() {}
+            }
+            operator.complete(&together[before..]);
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        assert!(operator.model().updates() > 10);
+        assert_eq!(one_by_one.len(), together.len());
+        for (one, other) in one_by_one.iter().zip(&together) {
+            // Numbers are told with all of their digits.
+            assert_eq!(format!("{one:?}"), format!("{other:?}"), "{delay:?} {flows}");
+        }
+    }
+}
+
+#[test]
 fn an_event_is_scored_by_a_model_that_has_learned_from_no_target_that_was_not_yet_known() {
     let config = config(&[]);
     let events: Vec<Event> = (0..400).map(|i| event(i, Some(5 + (i * 7919) % 60))).collect();

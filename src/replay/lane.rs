@@ -199,12 +199,22 @@ impl<'a> Lane<'a> {
     }
 
     fn take_all(&mut self, taken: &mut Vec<Taken>) {
+        /// So many are scored together.
+        const RECORDS: usize = 64;
         let mut actions = Vec::new();
-        while let Some(one) = self.operator.take(&mut actions) {
-            if one.is_whole {
-                self.backlog.remove(one.partition, 1);
-                self.records += 1;
+        let mut goes_on = true;
+        while goes_on {
+            for _ in 0..RECORDS {
+                let Some(one) = self.operator.take_next(&mut actions) else {
+                    goes_on = false;
+                    break;
+                };
+                if one.is_whole {
+                    self.backlog.remove(one.partition, 1);
+                    self.records += 1;
+                }
             }
+            self.operator.complete(&actions);
             for action in actions.drain(..) {
                 match action {
                     Action::Score(scored) => {

@@ -27,7 +27,7 @@ use crate::{
 
 /// The longest wait for input: the heartbeat goes on, and an end is noticed that late at most.
 const MAX_WAIT: Duration = Duration::from_millis(50);
-/// How many records are taken between looks at the clock.
+/// How many records are taken between looks at the clock. Their scores are worked out together.
 const RECORDS_PER_LOOK: usize = 64;
 /// How often it is logged how far a restore is.
 const LOG_INTERVAL: Duration = Duration::from_secs(2);
@@ -60,6 +60,8 @@ pub struct Compute<'a> {
     /// `Some` until the operator goes on by itself.
     restore: Option<Restore>,
     actions: Vec<Action>,
+    /// So many of them are of records that were taken as a whole.
+    num_whole: usize,
 }
 
 /// A restore under way.
@@ -116,6 +118,7 @@ impl<'a> Compute<'a> {
             num_runs: 0,
             restore: Some(Restore { begun: start.begun, next_log: now, records: 0, of: start.num_replayed }),
             actions: Vec::new(),
+            num_whole: 0,
         }
     }
 
@@ -169,44 +172,63 @@ impl<'a> Compute<'a> {
     fn take_all(&mut self, ends: &impl Fn() -> bool) -> Result<(), OutputError> {
         let mut num_taken = 0;
         let mut begun = Instant::now();
-        while let Some(taken) = self.take() {
-            if !taken.is_whole {
-                // What came before it may be committed meanwhile; what it has led to so far is put out with the rest.
-                self.health.beat();
-                self.keep_time()?;
-                if ends() {
-                    break;
-                }
-                continue;
+        loop {
+            let before = self.actions.len();
+            let Some(taken) = self.take() else { break };
+            let now = Instant::now();
+            if !taken.is_replayed {
+                let has_learned =
+                    self.actions[before..].iter().any(|action| matches!(action, Action::Learned { .. }));
+                self.monitor.took(now - begun, has_learned);
             }
-            self.backlog.remove(taken.partition, 1);
-            let operated = Instant::now();
-            if taken.is_replayed {
-                // It was published before.
-                self.actions.clear();
-                self.replayed();
-            } else {
-                self.monitor.operated(&self.actions, operated - begun);
-                for action in &self.actions {
-                    self.outputs.put(action)?;
+            begun = now;
+            if taken.is_whole {
+                self.backlog.remove(taken.partition, 1);
+                if taken.is_replayed {
+                    // It was published before.
+                    self.actions.clear();
+                    self.replayed();
                 }
-                self.actions.clear();
+                self.num_whole = self.actions.len();
+                num_taken += 1;
+                if num_taken % RECORDS_PER_LOOK != 0 {
+                    continue;
+                }
             }
-            num_taken += 1;
-            if num_taken % RECORDS_PER_LOOK == 0 {
-                self.health.beat();
-                self.keep_time()?;
-                if ends() {
-                    break;
-                }
+            // What came before may be committed; what a record that is taken in part has led to so far is put out with the rest.
+            self.put_out()?;
+            self.health.beat();
+            self.keep_time()?;
+            if ends() {
+                break;
             }
             begun = Instant::now();
-            self.monitor.put_out((begun - operated).saturating_sub(self.outputs.take_waited()));
         }
+        self.put_out()?;
         if self.restore.is_none() && self.owes_snapshot {
             // At once: what a new life of the model publishes first can be recomputed from there, like all that follows.
             self.commit(false)?;
         }
+        Ok(())
+    }
+
+    /// Puts out what whole records have led to.
+    fn put_out(&mut self) -> Result<(), OutputError> {
+        if self.num_whole == 0 {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let actions = &self.actions[..self.num_whole];
+        self.operator.complete(actions);
+        self.monitor.operated(actions);
+        let completed = Instant::now();
+        self.monitor.took(completed - begun, false);
+        for action in actions {
+            self.outputs.put(action)?;
+        }
+        self.actions.drain(..self.num_whole);
+        self.num_whole = 0;
+        self.monitor.put_out(completed.elapsed().saturating_sub(self.outputs.take_waited()));
         Ok(())
     }
 
@@ -221,7 +243,7 @@ impl<'a> Compute<'a> {
             }
             self.end_restore();
         }
-        self.operator.take(&mut self.actions)
+        self.operator.take_next(&mut self.actions)
     }
 
     fn replayed(&mut self) {

@@ -83,9 +83,17 @@ impl<'a> Monitor<'a> {
         }
     }
 
-    /// The operator took a record, in so much time, and wants this done.
-    pub fn operated(&mut self, actions: &[Action], took: Duration) {
-        let mut has_learned = false;
+    /// The operator took so long for a record. One that completes a mini-batch takes as long as the step: hundreds of times a score.
+    pub fn took(&mut self, took: Duration, has_learned: bool) {
+        if has_learned {
+            self.metrics.stages.learn.observe(took.as_secs_f64());
+        } else {
+            self.score += took;
+        }
+    }
+
+    /// The operator took records, and wants this done.
+    pub fn operated(&mut self, actions: &[Action]) {
         for action in actions {
             match action {
                 Action::Score(scored) => {
@@ -104,17 +112,8 @@ impl<'a> Monitor<'a> {
                     self.log(reject);
                 }
                 Action::Expired => self.metrics.records.expired.inc(),
-                Action::Learned { step, records } => {
-                    has_learned = true;
-                    self.learned(step, *records);
-                }
+                Action::Learned { step, records } => self.learned(step, *records),
             }
-        }
-        // A record that completes a mini-batch takes as long as the step: hundreds of times a score.
-        if has_learned {
-            self.metrics.stages.learn.observe(took.as_secs_f64());
-        } else {
-            self.score += took;
         }
     }
 
@@ -162,7 +161,7 @@ impl<'a> Monitor<'a> {
             self.metrics.baseline_log_score_nats.set(self.baseline.add(baseline));
         }
         realized.pits.iter().for_each(|&pit| self.metrics.observe_pit(pit));
-        for ((exceed, &p), metric) in self.exceed.iter().zip(&score.figures).zip(&self.metrics.exceed) {
+        for ((exceed, &p), metric) in self.exceed.iter().zip(score.figures.iter()).zip(&self.metrics.exceed) {
             metric.observe(p, exceed.is_exceeded(&realized.targets, &event.thresholds));
         }
         let each = self.levels.iter().flat_map(|&level| realized.pits.iter().map(move |&pit| (pit, level)));

@@ -30,24 +30,41 @@ impl Figures {
     }
 
     /// P(Y > t) for each threshold, then the quantiles, the shortfalls and the limited expected values, each for every target; NaN
-    /// where a figure does not exist.
+    /// where a figure does not exist. Of many rows, each with its event's own thresholds; no row's figures depend on the others.
     #[must_use]
-    pub fn evaluate(&mut self, params: &[f32], own_thresholds: &[f64]) -> Box<[f64]> {
+    pub fn evaluate(&mut self, rows: &[(&[f32], &[f64])]) -> Vec<Box<[f64]>> {
         let num_figures = match &self.0 {
             Kind::Single(figures) => figures.num_figures(),
             Kind::Joint(figures) => figures.num_figures(),
         };
-        if params.is_empty() {
-            return vec![f64::NAN; num_figures].into();
+        if num_figures == 0 {
+            return vec![Box::default(); rows.len()];
         }
-        let mut out = Vec::with_capacity(num_figures);
+        // Where there is no distribution, there are no figures.
+        let known: SmallVec<[_; 1]> = rows.iter().copied().filter(|(params, _)| !params.is_empty()).collect();
+        let mut figures = vec![0.0; known.len() * num_figures];
         match &mut self.0 {
-            Kind::Single(figures) => figures.evaluate(params, own_thresholds, &mut out),
-            Kind::Joint(figures) => figures.evaluate(params, own_thresholds, &mut out),
+            Kind::Single(single) => single.evaluate(&known, &mut figures),
+            Kind::Joint(joint) => {
+                for ((params, own_thresholds), out) in known.iter().zip(figures.chunks_exact_mut(num_figures))
+                {
+                    let mut of_row = Vec::with_capacity(num_figures);
+                    joint.evaluate(params, own_thresholds, &mut of_row);
+                    out.copy_from_slice(&of_row);
+                }
+            }
         }
         // What is beyond what numbers hold is no figure.
-        out.iter_mut().filter(|figure| !figure.is_finite()).for_each(|figure| *figure = f64::NAN);
-        out.into()
+        figures.iter_mut().filter(|figure| !figure.is_finite()).for_each(|figure| *figure = f64::NAN);
+        let mut figures = figures.chunks_exact(num_figures);
+        let none = || vec![f64::NAN; num_figures].into();
+        rows.iter()
+            .map(
+                |(params, _)| {
+                    if params.is_empty() { none() } else { figures.next().map_or_else(none, Into::into) }
+                },
+            )
+            .collect()
     }
 
     /// The event's target judged by the distribution that it was scored with; NaN for all of it where the event has none.

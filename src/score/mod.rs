@@ -15,7 +15,10 @@ pub mod whole;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, OnceLock},
+};
 
 use smallvec::{SmallVec, smallvec};
 
@@ -59,11 +62,49 @@ pub struct Score {
     pub status: Status,
     /// P(Y > t) for each threshold, then the quantiles, the shortfalls and the limited expected values, in the config's order; NaN
     /// is null.
-    pub figures: Box<[f64]>,
+    pub figures: Late,
     /// The distribution's parameters (empty where there is none yet).
     pub params: Box<[f32]>,
     /// The target and its score, where it was known when the event was scored; NaN for all of it elsewhere.
     pub realized: Realized,
+}
+
+/// Numbers that are worked out once, perhaps later than what they belong to, and then are the same for whoever holds that; none until
+/// then.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Late(OnceLock<Box<[f64]>>);
+
+impl Late {
+    /// Whether they are still to be worked out.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.0.get().is_none()
+    }
+
+    /// Takes them, unless they were known.
+    pub fn set(&self, numbers: Box<[f64]>) {
+        let _known = self.0.set(numbers);
+    }
+}
+
+impl Deref for Late {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        self.0.get().map_or(&[], |numbers| numbers)
+    }
+}
+
+impl DerefMut for Late {
+    fn deref_mut(&mut self) -> &mut [f64] {
+        self.0.get_mut().map_or(&mut [], |numbers| numbers)
+    }
+}
+
+impl<T: Into<Box<[f64]>>> From<T> for Late {
+    fn from(numbers: T) -> Self {
+        Self(OnceLock::from(numbers.into()))
+    }
 }
 
 /// What a published score says of the distribution: all that an outcome needs of it.

@@ -26,11 +26,20 @@ pub(super) struct SingleFigures {
     limits: Vec<f64>,
     /// Of a target that is rounded.
     step: Option<Step>,
-    /// The event's thresholds in the density's unit.
-    thresholds: Vec<f64>,
+    many: Many,
     workspace: Workspace,
     /// The row that it holds: a target that is known with its event is judged by the row which was just scored with.
     loaded: Vec<f32>,
+}
+
+/// Of many rows, each row's numbers one after another.
+#[derive(Default)]
+struct Many {
+    /// Thresholds in the density's unit.
+    thresholds: Vec<f64>,
+    exceed: Vec<f64>,
+    /// Quantiles in the density's unit.
+    quantiles: Vec<f64>,
 }
 
 impl SingleFigures {
@@ -42,7 +51,7 @@ impl SingleFigures {
             shortfalls: score.shortfall.iter().map(|&p| Shortfall::beyond(&Level::from_p(p))).collect(),
             limits: score.limit.clone(),
             step: config.target.step.map(Step),
-            thresholds: Vec::new(),
+            many: Many::default(),
             workspace: density.workspace(),
             loaded: Vec::new(),
             density,
@@ -54,53 +63,91 @@ impl SingleFigures {
     }
 
     fn load(&mut self, params: &[f32]) -> Normaliser {
-        let (own, mut normalisers) = split(params, 1);
         if self.loaded != params {
-            self.density.load(own, &mut self.workspace);
+            self.density.load(split(params, 1).0, &mut self.workspace);
             self.loaded.clear();
             self.loaded.extend_from_slice(params);
         }
-        normalisers.next().expect("a row ends with center and scale")
+        unit(params)
     }
 
-    pub fn evaluate(&mut self, params: &[f32], own_thresholds: &[f64], figures: &mut Vec<f64>) {
-        let target = self.load(params);
-        let Self { density, workspace, thresholds, .. } = self;
-        thresholds.clear();
-        thresholds.extend(self.exceed.iter().map(|exceed| {
-            let threshold = match &exceed.bound {
-                Bound::Constant { threshold, .. } => *threshold,
-                Bound::OfEvent { nth, .. } => own_thresholds[*nth],
-                Bound::Together(_) => f64::NAN, // of several targets alone
-            };
-            target.normalise(self.step.map_or(threshold, |step| step.end(threshold)))
-        }));
-        let begin = figures.len();
-        figures.resize(begin + self.exceed.len() + self.quantiles.len(), 0.0);
-        let (exceed, quantiles) = figures[begin..].split_at_mut(self.exceed.len());
-        density.exceed(thresholds, exceed, workspace);
-        // A threshold that the event does not bring is NaN, and so is its probability.
-        for (p, threshold) in exceed.iter_mut().zip(&*thresholds).filter(|(_, threshold)| threshold.is_nan())
+    /// The figures of each row with its event's own thresholds, row by row.
+    pub fn evaluate(&mut self, rows: &[(&[f32], &[f64])], figures: &mut [f64]) {
+        self.take_thresholds(rows);
+        let (num_exceed, num_quantiles) = (self.exceed.len(), self.quantiles.len());
+        self.many.exceed.resize(rows.len() * num_exceed, 0.0);
+        self.many.quantiles.resize(rows.len() * num_quantiles, 0.0);
+        if let &[(params, _)] = rows {
+            self.load(params);
+            let Self { density, workspace, quantiles, many, .. } = self;
+            density.exceed(&many.thresholds, &mut many.exceed, workspace);
+            density.quantiles(quantiles, &mut many.quantiles, workspace);
+        } else {
+            let params: Vec<&[f32]> = rows.iter().map(|(params, _)| split(params, 1).0).collect();
+            let Many { thresholds, exceed, quantiles } = &mut self.many;
+            let out = [&mut exceed[..], &mut quantiles[..]];
+            self.density.exceed_and_quantiles(&params, thresholds, &self.quantiles, out, &mut self.workspace);
+            // It holds another row now.
+            self.loaded.clear();
+        }
+        let num_figures = self.num_figures();
+        for (nth, ((params, _), figures)) in
+            rows.iter().zip(figures.chunks_exact_mut(num_figures)).enumerate()
         {
-            *p = *threshold;
+            let target = unit(params);
+            let (exceed, rest) = figures.split_at_mut(num_exceed);
+            let (quantiles, means) = rest.split_at_mut(num_quantiles);
+            let thresholds = self.many.thresholds[nth * num_exceed..].iter();
+            for ((out, threshold), &p) in
+                exceed.iter_mut().zip(thresholds).zip(&self.many.exceed[nth * num_exceed..])
+            {
+                // A threshold that the event does not bring is NaN, and so is its probability.
+                *out = if threshold.is_nan() { *threshold } else { p };
+            }
+            for (out, y) in quantiles.iter_mut().zip(&self.many.quantiles[nth * num_quantiles..]) {
+                let restored = target.restore(*y);
+                *out = self.step.map_or(restored, |step| step.round(restored));
+            }
+            if !means.is_empty() {
+                self.means(params, means);
+            }
         }
-        density.quantiles(&self.quantiles, quantiles, workspace);
-        for quantile in quantiles {
-            let restored = target.restore(*quantile);
-            *quantile = self.step.map_or(restored, |step| step.round(restored));
+    }
+
+    /// Brings the thresholds into the units of the rows' densities.
+    fn take_thresholds(&mut self, rows: &[(&[f32], &[f64])]) {
+        let Self { exceed, step, many: Many { thresholds, .. }, .. } = self;
+        thresholds.clear();
+        for (params, own_thresholds) in rows {
+            let target = unit(params);
+            thresholds.extend(exceed.iter().map(|exceed| {
+                let threshold = match &exceed.bound {
+                    Bound::Constant { threshold, .. } => *threshold,
+                    Bound::OfEvent { nth, .. } => own_thresholds[*nth],
+                    Bound::Together(_) => f64::NAN, // of several targets alone
+                };
+                target.normalise(step.map_or(threshold, |step| step.end(threshold)))
+            }));
         }
+    }
+
+    /// The shortfalls and the limited expected values of a row.
+    fn means(&mut self, params: &[f32], means: &mut [f64]) {
+        let target = self.load(params);
+        let Self { density, workspace, shortfalls, limits, step, .. } = self;
+        let (of_shortfalls, of_limits) = means.split_at_mut(shortfalls.len());
         // Of the target before it is rounded, which changes the mean by less than half a step; but no less than the quantile.
-        for shortfall in &self.shortfalls {
+        for (out, shortfall) in of_shortfalls.iter_mut().zip(shortfalls) {
             let mean = target.restore(density.shortfall(shortfall, workspace));
-            let quantile = |ws| target.restore(density.quantile(shortfall.level(), ws));
-            figures.push(match self.step {
-                Some(step) if mean.is_finite() => mean.max(step.round(quantile(workspace))),
+            *out = match step {
+                Some(step) if mean.is_finite() => {
+                    mean.max(step.round(target.restore(density.quantile(shortfall.level(), workspace))))
+                }
                 _ => mean,
-            });
+            };
         }
-        for &limit in &self.limits {
-            let limited = density.limited(target.normalise(limit), workspace);
-            figures.push(target.restore(limited));
+        for (out, &limit) in of_limits.iter_mut().zip(&*limits) {
+            *out = target.restore(density.limited(target.normalise(limit), workspace));
         }
     }
 
@@ -123,6 +170,11 @@ impl SingleFigures {
     }
 }
 
+/// The unit of a row's target.
+fn unit(params: &[f32]) -> Normaliser {
+    split(params, 1).1.next().expect("a row ends with center and scale")
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -136,6 +188,10 @@ mod tests {
         model::noise::Draws,
         record::{Known, Target},
     };
+
+    fn evaluate(figures: &mut Figures, params: &[f32], own_thresholds: &[f64]) -> Box<[f64]> {
+        figures.evaluate(&[(params, own_thresholds)]).swap_remove(0)
+    }
 
     const FLOWS: [FlowKind; 3] = [FlowKind::Radial, FlowKind::Radial, FlowKind::Affine];
 
@@ -176,10 +232,10 @@ mod tests {
         let (mut figures, params) = figures(&FLOWS, &levels);
         for seed in 0..50 {
             let params = bent(params.clone(), seed);
-            let quantiles = figures.evaluate(&params, &[0.0])[1..=levels.len()].to_vec();
+            let quantiles = evaluate(&mut figures, &params, &[0.0])[1..=levels.len()].to_vec();
             assert!(quantiles.is_sorted(), "quantiles cross: {quantiles:?}");
             for (&quantile, p) in quantiles.iter().zip(levels) {
-                let exceed = figures.evaluate(&params, &[quantile])[0];
+                let exceed = evaluate(&mut figures, &params, &[quantile])[0];
                 assert!((exceed - (1.0 - p)).abs() < 1e-9, "{p}: {exceed} at {quantile}");
                 let pit = figures.realize(&params, &event(0, quantile)).pits[0];
                 assert!((pit - p).abs() < 1e-9, "{p}: {pit}");
@@ -190,7 +246,7 @@ mod tests {
     #[test]
     fn figures_are_in_the_target_s_own_unit() {
         let (mut figures, params) = figures(&[FlowKind::Affine], &[0.5, 0.9]);
-        let evaluated = figures.evaluate(&params, &[12.5]);
+        let evaluated = evaluate(&mut figures, &params, &[12.5]);
         let z = normal::quantile(0.9);
         // E[Z | Z > z] = φ(z) / P(Z > z).
         let z99 = normal::quantile(0.99);
@@ -216,7 +272,7 @@ mod tests {
     fn the_limited_expected_value_is_that_of_what_is_cut_off_at_the_limit() {
         let (mut figures, params) =
             figures_of(&[FlowKind::Affine], &[], &["score.limit=[12.5, 1e6]", "score.shortfall=[]"]);
-        let evaluated = figures.evaluate(&params, &[0.0]);
+        let evaluated = evaluate(&mut figures, &params, &[0.0]);
         // E[min(Z, 0)] = −φ(0).
         let expected = 12.5 - 30.0 * normal::log_pdf(0.0).exp();
         assert!(
@@ -228,18 +284,21 @@ mod tests {
     #[test]
     fn a_shortfall_that_is_infinite_is_null() {
         let (mut figures, mut params) = figures(&[FlowKind::Radial, FlowKind::Pareto], &[0.5]);
-        assert!(figures.evaluate(&params, &[0.0])[2].is_finite());
+        assert!(evaluate(&mut figures, &params, &[0.0])[2].is_finite());
         let upper_index = params.len() - 3;
         params[upper_index] = 0.1; // a tail index a little above 1
-        let evaluated = figures.evaluate(&params, &[0.0]);
+        let evaluated = evaluate(&mut figures, &params, &[0.0]);
         assert!(evaluated[2].is_nan() && evaluated[1].is_finite(), "{evaluated:?}");
     }
 
     #[test]
     fn what_does_not_exist_is_null() {
         let (mut figures, params) = figures(&FLOWS, &[0.5]);
-        assert!(figures.evaluate(&[], &[1.0]).iter().all(|f| f.is_nan()), "no distribution in the warm-up");
-        let without_threshold = figures.evaluate(&params, &[f64::NAN]);
+        assert!(
+            evaluate(&mut figures, &[], &[1.0]).iter().all(|f| f.is_nan()),
+            "no distribution in the warm-up"
+        );
+        let without_threshold = evaluate(&mut figures, &params, &[f64::NAN]);
         assert!(without_threshold[0].is_nan() && without_threshold[1].is_finite());
         let realized = figures.realize(&[], &event(0, 3.0));
         assert!(realized.log_score.is_nan() && realized.pits[0].is_nan() && realized.targets[0] == 3.0);
@@ -250,7 +309,7 @@ mod tests {
         let (mut figures, params) = figures_of(&FLOWS, &[0.1, 0.5, 0.99], &["target.step=5"]);
         for seed in 0..5 {
             let params = bent(params.clone(), seed);
-            let mut exceed = |t: f64| figures.evaluate(&params, &[t])[0];
+            let mut exceed = |t: f64| evaluate(&mut figures, &params, &[t])[0];
             // P(Y > t) does not count t, and so is one between two steps.
             assert_eq!(exceed(15.0), exceed(19.9));
             let at_20 = exceed(15.0) - exceed(20.0);
@@ -259,18 +318,18 @@ mod tests {
             let total: f64 = (-8_000..8_000).map(|i| mass(&mut figures, 5.0 * f64::from(i))).sum();
             assert!((total - 1.0).abs() < 1e-6, "{total}");
             for (nth, p) in [0.1, 0.5, 0.99].into_iter().enumerate() {
-                let quantile = figures.evaluate(&params, &[0.0])[1 + nth];
+                let quantile = evaluate(&mut figures, &params, &[0.0])[1 + nth];
                 assert_eq!(quantile % 5.0, 0.0);
                 // The least multiple of the step that is not exceeded by more than 1 − p.
-                let mut exceed = |t: f64| figures.evaluate(&params, &[t])[0];
+                let mut exceed = |t: f64| evaluate(&mut figures, &params, &[t])[0];
                 assert!(
                     exceed(quantile) <= 1.0 - p + 1e-12 && exceed(quantile - 5.0) > 1.0 - p,
                     "{quantile}"
                 );
             }
             // The PIT lies anywhere between the distribution function below and at the target.
-            let median = figures.evaluate(&params, &[0.0])[2];
-            let mut cdf = |t: f64| 1.0 - figures.evaluate(&params, &[t])[0];
+            let median = evaluate(&mut figures, &params, &[0.0])[2];
+            let mut cdf = |t: f64| 1.0 - evaluate(&mut figures, &params, &[t])[0];
             let (below, above) = (cdf(median - 5.0), cdf(median));
             let mut pit = |offset| figures.realize(&params, &event(offset, median)).pits[0];
             let pits: Vec<f64> = (0..2_000).map(&mut pit).collect();

@@ -14,7 +14,7 @@ pub use wallace::Wallace;
 
 use super::{
     At, Grad, Raw, Side, Transform,
-    affine::{log_scale, log_scale_slope},
+    affine::{log_scale_and_rate, log_scale_slope},
 };
 
 /// Tail indices are below this; from 1 on there is no mean.
@@ -111,9 +111,7 @@ impl<S: Shape> Transform for Tail<S> {
         let d = self.dim;
         prepared[..d].copy_from_slice(&raw.values[..d]);
         for i in 0..d {
-            let log_scale = log_scale(raw.values[d + i]);
-            prepared[d + i] = log_scale;
-            prepared[2 * d + i] = (-log_scale).exp();
+            (prepared[d + i], prepared[2 * d + i]) = log_scale_and_rate(raw, d + i);
         }
         for i in 0..2 * d {
             prepared[3 * d + i] = MAX_INDEX * raw.sigmoid[2 * d + i];

@@ -179,6 +179,13 @@ impl Shape for Wallace {
 
 /// Prepared: m, s, e⁻ˢ, ξ below m, ξ above m.
 impl OverRows for Tail<Wallace> {
+    type Way = Axis;
+
+    #[inline(always)]
+    fn of_row(prepared: &Prepared, row: usize) -> Axis {
+        Axis::of_row(prepared, row)
+    }
+
     #[inline(always)]
     fn prepare(raw: &[Column], prepared: &mut Prepared) {
         let [location, log_scale, below, above] = raw else { unreachable!("the parameters of one axis") };
@@ -187,13 +194,6 @@ impl OverRows for Tail<Wallace> {
         for row in 0..ROWS {
             own_below[row] = MAX_INDEX * vector::softplus(below[row]).1;
             own_above[row] = MAX_INDEX * vector::softplus(above[row]).1;
-        }
-    }
-
-    #[inline(always)]
-    fn forward(prepared: &Prepared, points: &mut Column) {
-        for (row, point) in points.iter_mut().enumerate() {
-            *point = Axis::of_row(prepared, row).to_base(*point);
         }
     }
 

@@ -1,0 +1,203 @@
+//! What a [`Blend`] of two stacks of flows says of many rows at once: to the bit what it says of each alone.
+
+use super::{Blend, Density, Level, Workspace, blend::near_the_nets, blend::parts, one_row};
+use crate::{
+    flow::{
+        Stack,
+        rows::{Column, ROWS, Rows},
+    },
+    math::vector::{Loops, normal_sf},
+    model::normaliser::FURTHEST,
+};
+
+/// Fewer rows than this are faster one by one: a block takes as long however few of its rows are asked for.
+const FEWEST: usize = 6;
+
+const ZEROS: Column = [0.0; ROWS];
+
+/// Room for a block of rows.
+#[derive(Debug, Clone)]
+pub struct Block {
+    net: Rows,
+    baseline: Rows,
+    /// Of each row 1 − v and v, and the baseline's unit in the net's.
+    shares: [Column; 2],
+    shift: Column,
+    ratio: Column,
+    /// A column for each number that is asked for, which becomes the probability to exceed it.
+    exceed: Vec<Column>,
+    /// Of each level the net's quantile, its density there, and the baseline's probability to exceed it.
+    quantiles: Vec<[Column; 3]>,
+}
+
+impl Block {
+    /// For rows of these two.
+    fn new(net: &Stack, baseline: &Stack) -> Self {
+        Self {
+            net: net.rows(),
+            baseline: baseline.rows(),
+            shares: [ZEROS; 2],
+            shift: ZEROS,
+            ratio: ZEROS,
+            exceed: Vec::new(),
+            quantiles: Vec::new(),
+        }
+    }
+
+    /// Takes what a blend adds to its parts' parameters, and the numbers to exceed.
+    fn take(&mut self, row: usize, shares: [f64; 2], own: &[f32], ys: &[f64]) {
+        (self.shares[0][row], self.shares[1][row]) = (shares[0], shares[1]);
+        (self.shift[row], self.ratio[row]) = (f64::from(own[1]), f64::from(own[2]));
+        for (column, &y) in self.exceed.iter_mut().zip(ys) {
+            column[row] = y;
+        }
+    }
+}
+
+impl Blend {
+    /// [`Density::exceed_and_quantiles`].
+    pub(super) fn of_rows(
+        &self,
+        rows: &[&[f32]],
+        ys: &[f64],
+        levels: &[Level],
+        [exceed, quantiles]: [&mut [f64]; 2],
+        ws: &mut Workspace,
+    ) {
+        let num_ys = ys.len() / rows.len().max(1);
+        for (nth, rows) in rows.chunks(ROWS).enumerate() {
+            let [ys_at, levels_at] =
+                [num_ys, levels.len()].map(|len| nth * ROWS * len..(nth * ROWS + rows.len()) * len);
+            let ys = &ys[ys_at.clone()];
+            let out = [&mut exceed[ys_at], &mut quantiles[levels_at]];
+            self.of_block(rows, ys, levels, out, ws);
+        }
+    }
+
+    fn of_block(
+        &self,
+        rows: &[&[f32]],
+        ys: &[f64],
+        levels: &[Level],
+        [exceed, quantiles]: [&mut [f64]; 2],
+        ws: &mut Workspace,
+    ) {
+        let num_ys = ys.len() / rows.len();
+        let block = match self.stacks_over_rows() {
+            Some([net, baseline]) if rows.len() >= FEWEST => {
+                let mut block = parts(ws).block.take().unwrap_or_else(|| Box::new(Block::new(net, baseline)));
+                block.exceed.resize(num_ys, ZEROS);
+                block.quantiles.resize(levels.len(), [ZEROS; 3]);
+                for (row, params) in rows.iter().enumerate() {
+                    block.take(row, self.shares(params), self.own(params), &ys[row * num_ys..][..num_ys]);
+                }
+                let num_params = net.num_params();
+                Figures { net, baseline, rows, num_params, levels, block: &mut block }.run();
+                Some(block)
+            }
+            _ => None,
+        };
+        for (row, params) in rows.iter().enumerate() {
+            let ys = &ys[row * num_ys..][..num_ys];
+            let exceed = &mut exceed[row * num_ys..][..num_ys];
+            let quantiles = &mut quantiles[row * levels.len()..][..levels.len()];
+            let is_taken = |block: &&Box<Block>| block.net.is_taken()[row] && block.baseline.is_taken()[row];
+            let Some(block) = block.as_ref().filter(is_taken).filter(|_| self.is_mostly_net(params)) else {
+                one_row(self, params, ys, levels, [exceed, quantiles], ws);
+                continue;
+            };
+            exceed.iter_mut().zip(&block.exceed).for_each(|(out, column)| *out = column[row]);
+            let mut is_loaded = false;
+            for ((out, level), [quantile, density, sf]) in
+                quantiles.iter_mut().zip(levels).zip(&block.quantiles)
+            {
+                let (share, ratio) = (block.shares[1][row], block.ratio[row]);
+                *out = match near_the_nets([share, ratio], level, quantile[row], sf[row], density[row]) {
+                    Some(quantile) => quantile,
+                    None => {
+                        if !std::mem::replace(&mut is_loaded, true) {
+                            self.load(params, ws);
+                        }
+                        self.search(level, ws)
+                    }
+                };
+            }
+        }
+        if block.is_some() {
+            parts(ws).block = block;
+        }
+    }
+}
+
+/// Works out what a block's rows say.
+struct Figures<'a> {
+    net: &'a Stack,
+    baseline: &'a Stack,
+    rows: &'a [&'a [f32]],
+    /// The net's.
+    num_params: usize,
+    levels: &'a [Level],
+    block: &'a mut Block,
+}
+
+impl Loops for Figures<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let Self { net, baseline, rows, num_params, levels, block } = self;
+        let Block {
+            net: of_net,
+            baseline: of_baseline,
+            shares: [rest, share],
+            shift,
+            ratio,
+            exceed,
+            quantiles,
+        } = block;
+        of_net.take(rows.iter().map(|params| &params[..num_params]));
+        net.prepare_rows(of_net);
+        of_baseline.take(rows.iter().map(|params| &params[num_params..]));
+        baseline.prepare_rows(of_baseline);
+        for column in exceed {
+            let mut own = to_baseline(column, shift, ratio);
+            let sf = exceeds(baseline, &mut own, of_baseline);
+            let net_sf = exceeds(net, column, of_net);
+            for row in 0..ROWS {
+                column[row] = (rest[row] * net_sf[row] + share[row] * sf[row]).min(1.0);
+            }
+        }
+        for (level, [quantile, density, sf]) in levels.iter().zip(quantiles) {
+            quantile.fill(level.z());
+            density.fill(level.density_of_z());
+            net.inverse_rows(quantile, density, of_net);
+            let mut own = to_baseline(quantile, shift, ratio);
+            *sf = exceeds(baseline, &mut own, of_baseline);
+        }
+    }
+}
+
+/// P(Y > y) of each row's y, which it moves to the base.
+#[inline(always)]
+fn exceeds(stack: &Stack, ys: &mut Column, rows: &mut Rows) -> Column {
+    let mut sf = ZEROS;
+    let given = *ys;
+    stack.forward_rows(ys, rows);
+    for row in 0..ROWS {
+        let of_number = normal_sf(ys[row]);
+        let at_an_end = if given[row] > 0.0 { 0.0 } else { 1.0 };
+        sf[row] = if given[row].abs() == f64::INFINITY { at_an_end } else { of_number };
+    }
+    sf
+}
+
+#[inline(always)]
+fn to_baseline(ys: &Column, shift: &Column, ratio: &Column) -> Column {
+    let mut out = ZEROS;
+    for row in 0..ROWS {
+        let own = (ys[row] - shift[row]) / ratio[row];
+        let bounded = if own > FURTHEST { FURTHEST } else { own };
+        let bounded = if bounded < -FURTHEST { -FURTHEST } else { bounded };
+        // The ends of the line stay where they are.
+        out[row] = if ys[row].abs() == f64::INFINITY { own } else { bounded };
+    }
+    out
+}
