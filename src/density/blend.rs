@@ -16,6 +16,12 @@ pub const NUM_OWN_PARAMS: usize = 3;
 const SMALL_SHARE: f64 = 1e-4;
 /// What is so small a share of a probability moves its quantile by a first order.
 const NEXT_TO_NOTHING: f64 = 1e-6;
+/// From what is so small a share of it Newton's method finds the quantile, …
+const NOT_MUCH: f64 = 0.1;
+/// … if it goes no further than this at once, in the baseline's unit and beside the place itself, …
+const LONG: f64 = 0.1;
+/// … in so many steps.
+pub(super) const MOST_STEPS: usize = 4;
 /// Below it a level is too small to be found from probabilities above it.
 const RARE: f64 = 1e-4;
 /// Within this the logarithms of two tail probabilities are nearly one.
@@ -80,25 +86,35 @@ impl Parts {
     }
 }
 
-/// The quantile where the baseline, whose share and unit these are, changes next to nothing of `y`, which is the net's: one step of Newton's, and
-/// what that leaves over is the square of next to nothing. Of y there are the baseline's P(Y > y) and the net's density.
-pub(super) fn near_the_nets(
-    [share, ratio]: [f64; 2],
-    level: &Level,
-    y: f64,
-    of_baseline: f64,
-    density: f64,
-) -> Option<f64> {
-    // So much more than the level's probability lies above.
-    let surplus = share * (of_baseline - level.sf());
-    let smaller = level.sf().min(level.p());
-    // What rounding leaves of the rarest below would be too little.
-    if surplus.abs() > NEXT_TO_NOTHING * smaller || level.p() < RARE {
-        return None;
+/// Where Newton's method goes from a place on the way to a quantile.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Newton {
+    /// To the quantile: what this step leaves over is the square of next to nothing.
+    Done(f64),
+    /// Nearer to it.
+    On(f64),
+    /// Nobody knows.
+    Astray,
+}
+
+impl Newton {
+    /// From `y`, above which lies so much more than the level's probability, where the density is this and the unit of the baseline that.
+    pub fn step(level: &Level, unit: f64, y: f64, surplus: f64, density: f64) -> Self {
+        let smaller = level.sf().min(level.p());
+        let step = surplus / density;
+        // In a gap of the net's density the baseline may matter all the same.
+        let is_within = |share: f64| step.abs() < share * unit.min(y.abs());
+        // What rounding leaves of the rarest below would be too little.
+        if level.p() < RARE {
+            Self::Astray
+        } else if surplus.abs() <= NEXT_TO_NOTHING * smaller && is_within(SHORT) {
+            Self::Done(y + step)
+        } else if surplus.abs() <= NOT_MUCH * smaller && is_within(LONG) {
+            Self::On(y + step)
+        } else {
+            Self::Astray
+        }
     }
-    let step = surplus / density;
-    // In a gap of the net's density the baseline may matter all the same.
-    (step.abs() < SHORT * ratio.min(y.abs())).then_some(y + step)
 }
 
 pub(super) fn parts(ws: &mut Workspace) -> &mut Parts {
@@ -313,8 +329,8 @@ impl Density for Blend {
         for (nth, (level, out)) in levels.iter().zip(out).enumerate() {
             let of_parts = parts(ws);
             let (sf, density) = (of_parts.many[1][nth], of_parts.many[2][nth]);
-            let own = [of_parts.shares[1], of_parts.ratio];
-            *out = near_the_nets(own, level, *out, sf, density).unwrap_or_else(|| self.search(level, ws));
+            let surplus = of_parts.shares[1] * (sf - level.sf());
+            *out = self.from_the_nets(level, *out, surplus, density, ws);
         }
     }
 
@@ -364,6 +380,26 @@ impl Density for Blend {
 }
 
 impl Blend {
+    /// A quantile from the net's, above which lies so much more by the mixture, where the net has this density.
+    fn from_the_nets(&self, level: &Level, y: f64, surplus: f64, density: f64, ws: &mut Workspace) -> f64 {
+        let (mut y, mut surplus, mut density) = (y, surplus, density);
+        for _ in 0..MOST_STEPS {
+            let of_parts = parts(ws);
+            match Newton::step(level, of_parts.ratio, y, surplus, density) {
+                Newton::Done(quantile) => return quantile,
+                Newton::On(next) => y = next,
+                Newton::Astray => break,
+            }
+            let [of_net, share] = of_parts.shares;
+            let own = of_parts.to_baseline(y);
+            let [own_sf, own_density] = self.baseline.exceed_and_density(own, &mut of_parts.baseline);
+            let [net_sf, net_density] = self.net.exceed_and_density(y, &mut of_parts.net);
+            surplus = of_net * net_sf + share * own_sf - level.sf();
+            density = of_net * net_density + share * (own_density / of_parts.ratio);
+        }
+        self.search(level, ws)
+    }
+
     /// A quantile, which lies between those of the parts.
     pub(super) fn search(&self, level: &Level, ws: &mut Workspace) -> f64 {
         let of_parts = parts(ws);

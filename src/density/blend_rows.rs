@@ -1,12 +1,16 @@
 //! What a [`Blend`] of two stacks of flows says of many rows at once: to the bit what it says of each alone.
 
-use super::{Blend, Density, Level, Workspace, blend::near_the_nets, blend::parts, one_row};
+use super::{
+    Blend, Density, Level, Workspace,
+    blend::{MOST_STEPS, Newton, parts},
+    one_row,
+};
 use crate::{
     flow::{
         Stack,
         rows::{Column, ROWS, Rows},
     },
-    math::vector::{Loops, normal_sf},
+    math::vector::{Loops, density, normal_sf},
     model::normaliser::FURTHEST,
 };
 
@@ -26,8 +30,8 @@ pub struct Block {
     ratio: Column,
     /// A column for each number that is asked for, which becomes the probability to exceed it.
     exceed: Vec<Column>,
-    /// Of each level the net's quantile, its density there, and the baseline's probability to exceed it.
-    quantiles: Vec<[Column; 3]>,
+    /// How far each row has got to the quantile of each level.
+    quantiles: Vec<[Newton; ROWS]>,
 }
 
 impl Block {
@@ -87,7 +91,7 @@ impl Blend {
             Some([net, baseline]) if rows.len() >= FEWEST => {
                 let mut block = parts(ws).block.take().unwrap_or_else(|| Box::new(Block::new(net, baseline)));
                 block.exceed.resize(num_ys, ZEROS);
-                block.quantiles.resize(levels.len(), [ZEROS; 3]);
+                block.quantiles.resize(levels.len(), [Newton::Astray; ROWS]);
                 for (row, params) in rows.iter().enumerate() {
                     block.take(row, self.shares(params), self.own(params), &ys[row * num_ys..][..num_ys]);
                 }
@@ -108,13 +112,10 @@ impl Blend {
             };
             exceed.iter_mut().zip(&block.exceed).for_each(|(out, column)| *out = column[row]);
             let mut is_loaded = false;
-            for ((out, level), [quantile, density, sf]) in
-                quantiles.iter_mut().zip(levels).zip(&block.quantiles)
-            {
-                let (share, ratio) = (block.shares[1][row], block.ratio[row]);
-                *out = match near_the_nets([share, ratio], level, quantile[row], sf[row], density[row]) {
-                    Some(quantile) => quantile,
-                    None => {
+            for ((out, level), found) in quantiles.iter_mut().zip(levels).zip(&block.quantiles) {
+                *out = match found[row] {
+                    Newton::Done(quantile) => quantile,
+                    _ => {
                         if !std::mem::replace(&mut is_loaded, true) {
                             self.load(params, ws);
                         }
@@ -165,14 +166,52 @@ impl Loops for Figures<'_> {
                 column[row] = (rest[row] * net_sf[row] + share[row] * sf[row]).min(1.0);
             }
         }
-        for (level, [quantile, density, sf]) in levels.iter().zip(quantiles) {
-            quantile.fill(level.z());
-            density.fill(level.density_of_z());
-            net.inverse_rows(quantile, density, of_net);
-            let mut own = to_baseline(quantile, shift, ratio);
-            *sf = exceeds(baseline, &mut own, of_baseline);
+        for (level, found) in levels.iter().zip(quantiles) {
+            let (mut y, mut density) = ([level.z(); ROWS], [level.density_of_z(); ROWS]);
+            net.inverse_rows(&mut y, &mut density, of_net);
+            let mut own = to_baseline(&y, shift, ratio);
+            let mut surplus = exceeds(baseline, &mut own, of_baseline);
+            for row in 0..ROWS {
+                surplus[row] = share[row] * (surplus[row] - level.sf());
+            }
+            *found = [Newton::On(f64::NAN); ROWS];
+            for _ in 0..MOST_STEPS {
+                let mut goes_on = false;
+                for row in 0..ROWS {
+                    if let Newton::On(_) = found[row] {
+                        found[row] = Newton::step(level, ratio[row], y[row], surplus[row], density[row]);
+                    }
+                    if let Newton::On(next) = found[row] {
+                        (y[row], goes_on) = (next, true);
+                    }
+                }
+                if !goes_on {
+                    break;
+                }
+                let mut own = to_baseline(&y, shift, ratio);
+                let [sf, own_density] = exceed_and_density(baseline, &mut own, of_baseline);
+                let mut at = y;
+                let [net_sf, net_density] = exceed_and_density(net, &mut at, of_net);
+                for row in 0..ROWS {
+                    surplus[row] = rest[row] * net_sf[row] + share[row] * sf[row] - level.sf();
+                    density[row] =
+                        rest[row] * net_density[row] + share[row] * (own_density[row] / ratio[row]);
+                }
+            }
         }
     }
+}
+
+/// P(Y > y) and the density of each row's y, which it moves to the base.
+#[inline(always)]
+fn exceed_and_density(stack: &Stack, ys: &mut Column, rows: &mut Rows) -> [Column; 2] {
+    let (mut sf, mut slopes) = (ZEROS, [1.0; ROWS]);
+    stack.forward_rows_and_slopes(ys, &mut slopes, rows);
+    for row in 0..ROWS {
+        slopes[row] *= density(ys[row]);
+        sf[row] = normal_sf(ys[row]);
+    }
+    [sf, slopes]
 }
 
 /// P(Y > y) of each row's y, which it moves to the base.

@@ -111,6 +111,11 @@ pub trait Density: Send + Sync {
         }
     }
 
+    /// P(Y > y) and the density p(y), for d = 1.
+    fn exceed_and_density(&self, y: f64, ws: &mut Workspace) -> [f64; 2] {
+        [self.log_sf(y, ws).exp(), self.log_density(&[y], ws).exp()]
+    }
+
     /// The quantiles of these levels, for d = 1.
     fn quantiles(&self, levels: &[Level], out: &mut [f64], ws: &mut Workspace) {
         for (out, level) in out.iter_mut().zip(levels) {

@@ -11,7 +11,7 @@ use crate::{
     },
     math::{
         normal,
-        vector::{self, HALF_LOG_TWO_PI, Loops, NormalSf},
+        vector::{self, HALF_LOG_TWO_PI, Loops, NormalSf, NormalSfAndDensity},
     },
     model::normaliser::Normaliser,
 };
@@ -138,6 +138,13 @@ impl Density for Nfn {
         for (out, &y) in out.iter_mut().zip(ys).filter(|(_, y)| y.is_infinite()) {
             *out = if y > 0.0 { 0.0 } else { 1.0 };
         }
+    }
+
+    fn exceed_and_density(&self, y: f64, ws: &mut Workspace) -> [f64; 2] {
+        let (mut z, mut density) = ([y], [1.0]);
+        self.stack.forward_points_and_slopes(&mut z, &mut density, Self::parts(ws).0);
+        NormalSfAndDensity(&mut z, &mut density).run();
+        [z[0], density[0]]
     }
 
     fn quantiles(&self, levels: &[Level], out: &mut [f64], ws: &mut Workspace) {

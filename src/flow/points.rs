@@ -117,35 +117,40 @@ macro_rules! with_way_of {
     };
 }
 
-/// Moves points to the base.
+/// Moves points to the base, and multiplies each point's slope, if there are any, by ∂z/∂x.
 struct Forward<'a> {
     places: &'a [Place],
     prepared: &'a [f64],
     points: &'a mut [f64],
+    slopes: &'a mut [f64],
 }
 
 impl Loops for Forward<'_> {
     #[inline(always)]
     fn call(self) {
-        let Self { places, prepared, points } = self;
+        let Self { places, prepared, points, slopes } = self;
         for Place { layer, prepared: at, .. } in places.iter().rev() {
             let prepared = &prepared[at.clone()];
-            with_way_of!(layer, prepared, |way| to_base(way, layer, prepared, points));
+            with_way_of!(layer, prepared, |way| to_base(way, layer, prepared, points, slopes));
         }
     }
 }
 
 #[inline(always)]
-fn to_base<P: Pointwise>(way: P, layer: &Layer, prepared: &[f64], points: &mut [f64]) {
+fn to_base<P: Pointwise>(way: P, layer: &Layer, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
     if points.iter().all(|&x| way.takes_data(x)) {
+        multiply_slopes(way, points, slopes);
         return replace(points, ToBase(way));
     }
-    for point in points {
+    for (nth, point) in points.iter_mut().enumerate() {
+        let slope = slopes.get_mut(nth).map_or(&mut [][..], slice::from_mut);
         if way.takes_data(*point) {
+            multiply_slopes(way, &[*point], slope);
             replace(slice::from_mut(point), ToBase(way));
         } else {
             let x = [*point];
-            layer.forward(prepared, &x, slice::from_mut(point));
+            let log_slope = layer.forward(prepared, &x, slice::from_mut(point));
+            slope.iter_mut().for_each(|slope| *slope *= log_slope.exp());
         }
     }
 }
@@ -193,7 +198,12 @@ fn to_data<P: Pointwise>(way: P, layer: &Layer, prepared: &[f64], points: &mut [
 impl Stack {
     /// For d = 1: moves data points to the base.
     pub fn forward_points(&self, points: &mut [f64], ws: &Workspace) {
-        Forward { places: self.places(), prepared: ws.prepared(), points }.run();
+        self.forward_points_and_slopes(points, &mut [], ws);
+    }
+
+    /// [`Stack::forward_points`]; multiplies each point's slope by ∂z/∂x.
+    pub fn forward_points_and_slopes(&self, points: &mut [f64], slopes: &mut [f64], ws: &Workspace) {
+        Forward { places: self.places(), prepared: ws.prepared(), points, slopes }.run();
     }
 
     /// For d = 1: moves base points to the data.

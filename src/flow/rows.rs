@@ -46,6 +46,14 @@ fn to_base<L: OverRows>(prepared: &Prepared, points: &mut Column, is_taken: &mut
     }
 }
 
+/// Multiplies the slopes by ∂z/∂x at the points on the data's side.
+#[inline(always)]
+fn multiply_slopes<L: OverRows>(prepared: &Prepared, points: &Column, slopes: &mut Column) {
+    for row in 0..ROWS {
+        slopes[row] *= L::of_row(prepared, row).slope(points[row]);
+    }
+}
+
 /// Moves a point of each row to the data, and multiplies the slopes by ∂z/∂x there.
 #[inline(always)]
 fn to_data<L: OverRows>(
@@ -170,7 +178,17 @@ impl Stack {
         }
     }
 
-    /// The same, to go back from there; `nth` says which of the two points that a row may have.
+    /// The same; multiplies the slopes by ∂z/∂x.
+    #[inline(always)]
+    pub fn forward_rows_and_slopes(&self, points: &mut Column, slopes: &mut Column, rows: &mut Rows) {
+        let Rows { prepared, is_taken, .. } = rows;
+        for ((layer, _), prepared) in self.layers().zip(prepared).rev() {
+            with_loops_of!(layer, L, multiply_slopes::<L>(prepared, points, slopes));
+            with_loops_of!(layer, L, to_base::<L>(prepared, points, is_taken));
+        }
+    }
+
+    /// [`Self::forward_rows`], to go back from there; `nth` says which of the two points that a row may have.
     #[inline(always)]
     pub fn forward_rows_and_keep(&self, nth: usize, points: &mut Column, rows: &mut Rows) {
         let Rows { prepared, points: kept, is_taken, .. } = rows;

@@ -292,6 +292,19 @@ impl Loops for NormalSf<'_> {
     }
 }
 
+/// Replaces each z by P(Z > z) of a standard normal Z, and multiplies the other number by its density there.
+pub struct NormalSfAndDensity<'a>(pub &'a mut [f64], pub &'a mut [f64]);
+
+impl Loops for NormalSfAndDensity<'_> {
+    #[inline(always)]
+    fn call(self) {
+        for (z, density_of_z) in self.0.iter_mut().zip(self.1) {
+            *density_of_z *= density(*z);
+            *z = normal_sf(*z);
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Sf;
 
