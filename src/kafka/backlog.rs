@@ -1,5 +1,8 @@
 //! How much has been read and not yet taken, by partition. The reader adds, the operator's thread takes away, and
 //! a partition that is over its bound pauses until half of it is worked off.
+//!
+//! To pause costs: the client drops what it has fetched ahead, and fetches it again. So the reader waits for a moment before it comes to that,
+//! where there is [plenty](Backlog::is_plenty) of all partitions.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,6 +17,11 @@ pub const MAX_ROWS: usize = 65_536;
 pub const MAX_BYTES: usize = 64 << 20;
 /// What a row weighs at least, however short its message is: the decoded event.
 const ROW_BYTES: usize = 512;
+
+/// Shares of the bounds that are plenty, …
+const PLENTY: f64 = 0.75;
+/// … and little.
+const LITTLE: f64 = 0.125;
 
 /// Rows read and not yet taken.
 #[derive(Debug)]
@@ -72,6 +80,21 @@ impl Backlog {
         self.share_of_bound(partition) <= 0.5
     }
 
+    /// Whether there is plenty to take: not much short of the bounds in all, and of each of these partitions more than a little, so that none
+    /// holds up the others.
+    #[must_use]
+    pub fn is_plenty(&self, partitions: impl Iterator<Item = i32>) -> bool {
+        let (mut sum, mut num) = (0.0, 0);
+        for partition in partitions {
+            let share = self.share_of_bound(partition);
+            if share < LITTLE {
+                return false;
+            }
+            (sum, num) = (sum + share, num + 1);
+        }
+        num > 0 && sum >= PLENTY * f64::from(num)
+    }
+
     /// Rows of all partitions.
     #[must_use]
     pub fn num_rows(&self) -> usize {
@@ -101,6 +124,19 @@ mod tests {
         assert!(!backlog.is_full(0) && !backlog.has_room(0));
         backlog.remove(0, 1);
         assert!(backlog.has_room(0));
+    }
+
+    #[test]
+    fn there_is_plenty_while_no_partition_is_short() {
+        let backlog = Backlog::new(2);
+        let share = MAX_ROWS / 2;
+        backlog.add(0, share, 0);
+        assert!(!backlog.is_plenty([0, 1].into_iter()) && backlog.is_plenty([0].into_iter()));
+        backlog.add(1, share / 4, 0);
+        assert!(!backlog.is_plenty([0, 1].into_iter()), "of one there is more than a little, but not in all");
+        backlog.add(1, share / 4, 0);
+        assert!(backlog.is_plenty([0, 1].into_iter()));
+        assert!(!backlog.is_plenty(std::iter::empty()));
     }
 
     #[test]

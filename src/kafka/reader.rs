@@ -7,6 +7,7 @@ use std::{
         Arc,
         mpsc::{SyncSender, TrySendError},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -38,6 +39,8 @@ const POLL: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(20);
 /// A partition that is silent for this long (its broker may be away) no longer holds up the others.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How long it waits at a time for what was read to be taken.
+const WAIT: Duration = Duration::from_millis(1);
 /// How often the input's partitions are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the broker may take to tell them.
@@ -277,6 +280,7 @@ impl Reader {
                 if !send(chunks, full, &attend, &stop) {
                     break;
                 }
+                self.wait_for_room();
                 if begun.elapsed() > TICK {
                     // Nobody listened meanwhile: silence says nothing.
                     let now = Instant::now();
@@ -305,6 +309,17 @@ impl Reader {
     }
 
     /// Pauses partitions whose backlog is full, and resumes those with room again.
+    /// Waits while there is plenty to take, for a moment at most: what is not asked for the client keeps, and fetches no more.
+    fn wait_for_room(&self) {
+        let until = Instant::now() + TICK;
+        let reading = || {
+            self.partitions.iter().filter(|(_, known)| known.heard.is_some()).map(|(&partition, _)| partition)
+        };
+        while self.backlog.is_plenty(reading()) && Instant::now() < until {
+            thread::sleep(WAIT);
+        }
+    }
+
     fn pause_and_resume(&mut self) -> Result<(), ReadError> {
         let list = |partitions: &[i32]| {
             let mut list = TopicPartitionList::new();
