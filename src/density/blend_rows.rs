@@ -17,19 +17,19 @@ use crate::{
 /// Fewer rows than this are faster one by one: a block takes as long however few of its rows are asked for.
 const FEWEST: usize = 6;
 
-const ZEROS: Column = [0.0; ROWS];
+const ZEROS: Column<ROWS> = [0.0; ROWS];
 
 /// Room for a block of rows.
 #[derive(Debug, Clone)]
 pub struct Block {
-    net: Rows,
-    baseline: Rows,
+    net: Rows<ROWS>,
+    baseline: Rows<ROWS>,
     /// Of each row 1 − v and v, and the baseline's unit in the net's.
-    shares: [Column; 2],
-    shift: Column,
-    ratio: Column,
+    shares: [Column<ROWS>; 2],
+    shift: Column<ROWS>,
+    ratio: Column<ROWS>,
     /// A column for each number that is asked for, which becomes the probability to exceed it.
-    exceed: Vec<Column>,
+    exceed: Vec<Column<ROWS>>,
     /// How far each row has got to the quantile of each level.
     quantiles: Vec<[Newton; ROWS]>,
 }
@@ -204,7 +204,7 @@ impl Loops for Figures<'_> {
 
 /// P(Y > y) and the density of each row's y, which it moves to the base.
 #[inline(always)]
-fn exceed_and_density(stack: &Stack, ys: &mut Column, rows: &mut Rows) -> [Column; 2] {
+fn exceed_and_density(stack: &Stack, ys: &mut Column<ROWS>, rows: &mut Rows<ROWS>) -> [Column<ROWS>; 2] {
     let (mut sf, mut slopes) = (ZEROS, [1.0; ROWS]);
     stack.forward_rows_and_slopes(ys, &mut slopes, rows);
     for row in 0..ROWS {
@@ -216,7 +216,7 @@ fn exceed_and_density(stack: &Stack, ys: &mut Column, rows: &mut Rows) -> [Colum
 
 /// P(Y > y) of each row's y, which it moves to the base.
 #[inline(always)]
-fn exceeds(stack: &Stack, ys: &mut Column, rows: &mut Rows) -> Column {
+fn exceeds(stack: &Stack, ys: &mut Column<ROWS>, rows: &mut Rows<ROWS>) -> Column<ROWS> {
     let mut sf = ZEROS;
     let given = *ys;
     stack.forward_rows(ys, rows);
@@ -229,7 +229,7 @@ fn exceeds(stack: &Stack, ys: &mut Column, rows: &mut Rows) -> Column {
 }
 
 #[inline(always)]
-fn to_baseline(ys: &Column, shift: &Column, ratio: &Column) -> Column {
+fn to_baseline(ys: &Column<ROWS>, shift: &Column<ROWS>, ratio: &Column<ROWS>) -> Column<ROWS> {
     let mut out = ZEROS;
     for row in 0..ROWS {
         let own = (ys[row] - shift[row]) / ratio[row];

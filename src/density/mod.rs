@@ -32,7 +32,10 @@ use std::sync::Arc;
 
 use crate::{
     config::{Calibrate, Config, FlowKind, ModelKind, Support},
-    flow::{self, Stack},
+    flow::{
+        self, Stack,
+        rows::{ROWS, Rows},
+    },
 };
 pub use flow::Side;
 use mixture::Mixture;
@@ -301,8 +304,8 @@ pub enum Workspace {
         stack: flow::Workspace,
         /// A second gradient, as long as a row.
         grad: Vec<f64>,
-        /// Of many rows at once, where the stack has loops over them.
-        rows: Option<flow::rows::Rows>,
+        /// Of many rows at once and of one alone, where the stack has loops over them.
+        rows: Option<(Rows<ROWS>, Rows<1>)>,
     },
     /// Of a mixture with a baseline.
     Blend(Box<blend::Parts>),

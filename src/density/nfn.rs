@@ -71,7 +71,7 @@ impl Density for Nfn {
         Workspace::Flow {
             stack: self.stack.workspace(),
             grad: vec![0.0; self.num_params()],
-            rows: self.stack.has_rows().then(|| self.stack.rows()),
+            rows: self.stack.has_rows().then(|| (self.stack.rows(), self.stack.rows())),
         }
     }
 
@@ -166,17 +166,39 @@ impl Density for Nfn {
     }
 }
 
-/// Log likelihoods of a block of rows, whose gradients it leaves in `rows`, d = 1.
-struct LogLikelihoods<'a> {
-    stack: &'a Stack,
-    params: &'a [f32],
-    ys: Column,
+/// [`Learnable::log_likelihood_grads`] of at most N rows.
+fn of_block<const N: usize>(
+    stack: &Stack,
+    rows: &mut Rows<N>,
+    params: &[f32],
+    targets: &[f64],
     half: Option<f64>,
-    rows: &'a mut Rows,
-    logs: &'a mut Column,
+    weight: f64,
+    grads: &mut [f32],
+) -> f64 {
+    // The last one stands in for those that are missing.
+    let last = targets.len() - 1;
+    let ys = std::array::from_fn(|row| targets[row.min(last)]);
+    let mut logs = [0.0; N];
+    LogLikelihoods { stack, params, ys, half, rows, logs: &mut logs }.run();
+    for (nth, column) in rows.grad_raw().iter().enumerate() {
+        let out = grads[nth..].iter_mut().step_by(stack.num_params());
+        out.zip(column).for_each(|(out, grad)| *out = (weight * grad) as f32);
+    }
+    logs[..=last].iter().sum()
 }
 
-impl Loops for LogLikelihoods<'_> {
+/// Log likelihoods of a block of rows, whose gradients it leaves in `rows`, d = 1.
+struct LogLikelihoods<'a, const N: usize> {
+    stack: &'a Stack,
+    params: &'a [f32],
+    ys: Column<N>,
+    half: Option<f64>,
+    rows: &'a mut Rows<N>,
+    logs: &'a mut Column<N>,
+}
+
+impl<const N: usize> Loops for LogLikelihoods<'_, N> {
     #[inline(always)]
     fn call(self) {
         let Self { stack, params, ys, half, rows, logs } = self;
@@ -184,9 +206,9 @@ impl Loops for LogLikelihoods<'_> {
         rows.clear_grads();
         stack.prepare_rows(rows);
         let Some(half) = half else {
-            let (mut z, mut grad) = (ys, [0.0; ROWS]);
+            let (mut z, mut grad) = (ys, [0.0; N]);
             stack.forward_rows_and_keep(0, &mut z, rows);
-            for row in 0..ROWS {
+            for row in 0..N {
                 logs[row] = -0.5 * z[row] * z[row] - HALF_LOG_TWO_PI;
                 grad[row] = -z[row];
             }
@@ -195,13 +217,13 @@ impl Loops for LogLikelihoods<'_> {
             return;
         };
         let [mut low, mut high] = [ys; 2];
-        for row in 0..ROWS {
+        for row in 0..N {
             low[row] -= half;
             high[row] += half;
         }
         stack.forward_rows_and_keep(0, &mut low, rows);
         stack.forward_rows_and_keep(1, &mut high, rows);
-        for row in 0..ROWS {
+        for row in 0..N {
             let log_mass = vector::log_interval(low[row], high[row]);
             // What the density at each end, over the mass, makes of ∂z there.
             low[row] = -vector::exp(-0.5 * low[row] * low[row] - HALF_LOG_TWO_PI - log_mass);
@@ -253,25 +275,21 @@ impl Learnable for Nfn {
         ws: &mut Workspace,
     ) -> f64 {
         let is_tame = |&y: &f64| y.abs() < FAR && !half.is_some_and(|half| is_narrow(y, half));
-        let block = ROWS * self.num_params();
+        let (stack, num_params) = (&self.stack, self.num_params());
+        let block = ROWS * num_params;
         let blocks = rows.chunks(block).zip(grads.chunks_mut(block)).zip(targets.chunks(ROWS * self.dim()));
         let mut sum = 0.0;
         for ((params, grads), targets) in blocks {
-            match ws {
-                Workspace::Flow { rows: Some(rows), .. } if targets.iter().all(is_tame) => {
-                    // As in a block that is whole: the last one stands in for those that are missing.
-                    let last = targets.len() - 1;
-                    let ys = std::array::from_fn(|row| targets[row.min(last)]);
-                    let mut logs = [0.0; ROWS];
-                    LogLikelihoods { stack: &self.stack, params, ys, half, rows, logs: &mut logs }.run();
-                    sum = logs[..=last].iter().fold(sum, |sum, log| sum + log);
-                    for (nth, column) in rows.grad_raw().iter().enumerate() {
-                        let out = grads[nth..].iter_mut().step_by(self.num_params());
-                        out.zip(column).for_each(|(out, grad)| *out = (weight * grad) as f32);
+            sum += match ws {
+                Workspace::Flow { rows: Some((many, one)), .. } if targets.iter().all(is_tame) => {
+                    if targets.len() > 1 {
+                        of_block(stack, many, params, targets, half, weight, grads)
+                    } else {
+                        of_block(stack, one, params, targets, half, weight, grads)
                     }
                 }
-                _ => sum += one_by_one(self, params, targets, half, weight, grads, ws),
-            }
+                _ => one_by_one(self, params, targets, half, weight, grads, ws),
+            };
         }
         sum
     }

@@ -3,7 +3,7 @@
 use super::{
     At, Grad, Raw, Transform,
     points::Pointwise,
-    rows::{Column, OverRows, Prepared, ROWS},
+    rows::{Column, OverRows, Prepared},
 };
 use crate::math::vector;
 
@@ -151,9 +151,12 @@ impl Pointwise for Line {
 
 /// Prepares m, s and e⁻ˢ of each row.
 #[inline(always)]
-pub(super) fn prepare_rows([location_raw, scale_raw]: [&Column; 2], prepared: &mut Prepared) {
+pub(super) fn prepare_rows<const N: usize>(
+    [location_raw, scale_raw]: [&Column<N>; 2],
+    prepared: &mut Prepared<N>,
+) {
     let [location, log_scale, rate, ..] = prepared;
-    for row in 0..ROWS {
+    for row in 0..N {
         log_scale[row] = self::log_scale(scale_raw[row]);
         rate[row] = vector::shrink(log_scale[row]);
         location[row] = location_raw[row];
@@ -161,35 +164,35 @@ pub(super) fn prepare_rows([location_raw, scale_raw]: [&Column; 2], prepared: &m
 }
 
 /// Prepared: m, s, e⁻ˢ.
-impl OverRows for Affine {
+impl<const N: usize> OverRows<N> for Affine {
     type Way = Line;
 
     #[inline(always)]
-    fn of_row([location, _, rate, ..]: &Prepared, row: usize) -> Line {
+    fn of_row([location, _, rate, ..]: &Prepared<N>, row: usize) -> Line {
         Line { location: location[row], rate: rate[row] }
     }
 
     #[inline(always)]
-    fn prepare(raw: &[Column], prepared: &mut Prepared) {
+    fn prepare(raw: &[Column<N>], prepared: &mut Prepared<N>) {
         let [location, log_scale] = raw else { unreachable!("the parameters of one axis") };
         prepare_rows([location, log_scale], prepared);
     }
 
     #[inline(always)]
-    fn add_log_slopes([_, log_scale, ..]: &Prepared, _: &Column, log_det: &mut Column) {
+    fn add_log_slopes([_, log_scale, ..]: &Prepared<N>, _: &Column<N>, log_det: &mut Column<N>) {
         log_det.iter_mut().zip(log_scale).for_each(|(log_det, log_scale)| *log_det -= log_scale);
     }
 
     #[inline(always)]
     fn backward(
-        [location, log_scale, rate, ..]: &Prepared,
-        x: &Column,
+        [location, log_scale, rate, ..]: &Prepared<N>,
+        x: &Column<N>,
         by_log_det: f64,
-        grad: &mut Column,
-        grad_raw: &mut [Column],
+        grad: &mut Column<N>,
+        grad_raw: &mut [Column<N>],
     ) {
         let [grad_location, grad_scale_raw] = grad_raw else { unreachable!("the parameters of one axis") };
-        for row in 0..ROWS {
+        for row in 0..N {
             let z = (x[row] - location[row]) * rate[row];
             grad_scale_raw[row] -= (grad[row] * z + by_log_det) * log_scale_slope(log_scale[row]);
             grad[row] *= rate[row];

@@ -3,7 +3,7 @@
 use super::{
     At, Grad, Raw, Transform,
     points::Pointwise,
-    rows::{Column, OverRows, Prepared, ROWS},
+    rows::{Column, OverRows, Prepared},
 };
 use crate::math::{scalar::softplus_inverse, vector};
 
@@ -53,7 +53,7 @@ impl Bump {
     }
 
     #[inline(always)]
-    fn of_row([alpha, beta, center, ..]: &Prepared, row: usize) -> Self {
+    fn of_row<const N: usize>([alpha, beta, center, ..]: &Prepared<N>, row: usize) -> Self {
         Self { alpha: alpha[row], beta: beta[row], center: center[row] }
     }
 
@@ -170,19 +170,19 @@ impl Transform for Radial {
 }
 
 /// Prepared: α, β, γ, and the slopes of α and β in what they are made from.
-impl OverRows for Radial {
+impl<const N: usize> OverRows<N> for Radial {
     type Way = Bump;
 
     #[inline(always)]
-    fn of_row(prepared: &Prepared, row: usize) -> Bump {
+    fn of_row(prepared: &Prepared<N>, row: usize) -> Bump {
         Bump::of_row(prepared, row)
     }
 
     #[inline(always)]
-    fn prepare(raw: &[Column], prepared: &mut Prepared) {
+    fn prepare(raw: &[Column<N>], prepared: &mut Prepared<N>) {
         let [alpha_raw, beta_raw, center] = raw else { unreachable!("the parameters of one axis") };
         let [alpha, beta, own_center, alpha_slope, beta_slope] = prepared;
-        for row in 0..ROWS {
+        for row in 0..N {
             let (positive, slope) = vector::softplus(alpha_raw[row]);
             (alpha[row], alpha_slope[row]) = (MIN_ALPHA + positive, slope);
             let (positive, slope) = vector::softplus(beta_raw[row]);
@@ -192,7 +192,7 @@ impl OverRows for Radial {
     }
 
     #[inline(always)]
-    fn add_log_slopes(prepared: &Prepared, x: &Column, log_det: &mut Column) {
+    fn add_log_slopes(prepared: &Prepared<N>, x: &Column<N>, log_det: &mut Column<N>) {
         for (row, log_det) in log_det.iter_mut().enumerate() {
             let bump = Bump::of_row(prepared, row);
             let (_, k) = bump.at(x[row]);
@@ -202,16 +202,16 @@ impl OverRows for Radial {
 
     #[inline(always)]
     fn backward(
-        [alpha, beta, center, alpha_slope, beta_slope]: &Prepared,
-        x: &Column,
+        [alpha, beta, center, alpha_slope, beta_slope]: &Prepared<N>,
+        x: &Column<N>,
         by_log_det: f64,
-        grad: &mut Column,
-        grad_raw: &mut [Column],
+        grad: &mut Column<N>,
+        grad_raw: &mut [Column<N>],
     ) {
         let [grad_alpha_raw, grad_beta_raw, grad_center] = grad_raw else {
             unreachable!("the parameters of one axis")
         };
-        for row in 0..ROWS {
+        for row in 0..N {
             let (alpha, beta, grad_z) = (alpha[row], beta[row], grad[row]);
             let offset = x[row] - center[row];
             let h = 1.0 / (alpha + offset.abs());

@@ -242,24 +242,16 @@ impl Baseline {
 
     fn take_step(&mut self, y: f64) {
         let params: [f32; NUM_PARAMS] = std::array::from_fn(|i| self.state.params[i] as f32);
-        self.density.load(&params, &mut self.density_ws);
         let unit = *self.state.unit.normaliser();
-        let (own, mut gradient) = (unit.normalise(y), [0.0; NUM_PARAMS]);
-        match self.step {
-            None => self.density.log_density_grad(&[own], &mut gradient, &mut self.density_ws),
-            Some(step) => self.density.log_rounded_grad(
-                own,
-                0.5 * step / unit.scale,
-                &mut gradient,
-                &mut self.density_ws,
-            ),
-        };
+        let (own, half) = (unit.normalise(y), self.step.map(|step| 0.5 * step / unit.scale));
+        let mut gradient = [0.0; NUM_PARAMS];
+        self.density.log_likelihood_grads(&params, &[own], half, 1.0, &mut gradient, &mut self.density_ws);
         if !gradient.iter().all(|by| by.is_finite()) {
             return;
         }
         let rate = LEAST_RATE.max(1.0 / self.state.records as f64);
         let scale = self.state.params[LOG_SCALE].exp();
-        for (nth, (param, by)) in self.state.params.iter_mut().zip(gradient).enumerate() {
+        for (nth, (param, by)) in self.state.params.iter_mut().zip(gradient.map(f64::from)).enumerate() {
             let limited = |step: f64| step.clamp(-MOST_AT_ONCE, MOST_AT_ONCE);
             *param += match nth {
                 LOCATION => scale * limited(rate * scale * by),

@@ -5,7 +5,7 @@ use crate::{
     flow::{
         affine,
         points::Pointwise,
-        rows::{Column, OverRows, Prepared, ROWS},
+        rows::{Column, OverRows, Prepared},
     },
     math::{scalar::softplus, vector},
 };
@@ -70,7 +70,7 @@ impl Axis {
     }
 
     #[inline(always)]
-    fn of_row([location, _, rate, below, above]: &Prepared, row: usize) -> Self {
+    fn of_row<const N: usize>([location, _, rate, below, above]: &Prepared<N>, row: usize) -> Self {
         Self { location: location[row], rate: rate[row], below: below[row], above: above[row] }
     }
 
@@ -178,27 +178,27 @@ impl Shape for Wallace {
 }
 
 /// Prepared: m, s, e⁻ˢ, ξ below m, ξ above m.
-impl OverRows for Tail<Wallace> {
+impl<const N: usize> OverRows<N> for Tail<Wallace> {
     type Way = Axis;
 
     #[inline(always)]
-    fn of_row(prepared: &Prepared, row: usize) -> Axis {
+    fn of_row(prepared: &Prepared<N>, row: usize) -> Axis {
         Axis::of_row(prepared, row)
     }
 
     #[inline(always)]
-    fn prepare(raw: &[Column], prepared: &mut Prepared) {
+    fn prepare(raw: &[Column<N>], prepared: &mut Prepared<N>) {
         let [location, log_scale, below, above] = raw else { unreachable!("the parameters of one axis") };
         affine::prepare_rows([location, log_scale], prepared);
         let [_, _, _, own_below, own_above] = prepared;
-        for row in 0..ROWS {
+        for row in 0..N {
             own_below[row] = MAX_INDEX * vector::softplus(below[row]).1;
             own_above[row] = MAX_INDEX * vector::softplus(above[row]).1;
         }
     }
 
     #[inline(always)]
-    fn add_log_slopes(prepared: &Prepared, x: &Column, log_det: &mut Column) {
+    fn add_log_slopes(prepared: &Prepared<N>, x: &Column<N>, log_det: &mut Column<N>) {
         let [_, log_scale, ..] = prepared;
         for (row, log_det) in log_det.iter_mut().enumerate() {
             let axis = Axis::of_row(prepared, row);
@@ -210,16 +210,16 @@ impl OverRows for Tail<Wallace> {
 
     #[inline(always)]
     fn backward(
-        prepared: &Prepared,
-        x: &Column,
+        prepared: &Prepared<N>,
+        x: &Column<N>,
         by_log_det: f64,
-        grad: &mut Column,
-        grad_raw: &mut [Column],
+        grad: &mut Column<N>,
+        grad_raw: &mut [Column<N>],
     ) {
         let [grad_location, grad_scale_raw, grad_below_raw, grad_above_raw] = grad_raw else {
             unreachable!("the parameters of one axis")
         };
-        for row in 0..ROWS {
+        for row in 0..N {
             let axis = Axis::of_row(prepared, row);
             let a = axis.scaled(x[row]);
             let t = axis.square(a);
