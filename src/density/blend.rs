@@ -330,7 +330,7 @@ impl Density for Blend {
             let of_parts = parts(ws);
             let (sf, density) = (of_parts.many[1][nth], of_parts.many[2][nth]);
             let surplus = of_parts.shares[1] * (sf - level.sf());
-            *out = self.from_the_nets(level, *out, surplus, density, ws);
+            *out = self.near_the_nets(level, *out, surplus, density, ws);
         }
     }
 
@@ -381,7 +381,7 @@ impl Density for Blend {
 
 impl Blend {
     /// A quantile from the net's, above which lies so much more by the mixture, where the net has this density.
-    fn from_the_nets(&self, level: &Level, y: f64, surplus: f64, density: f64, ws: &mut Workspace) -> f64 {
+    fn near_the_nets(&self, level: &Level, y: f64, surplus: f64, density: f64, ws: &mut Workspace) -> f64 {
         let (mut y, mut surplus, mut density) = (y, surplus, density);
         for _ in 0..MOST_STEPS {
             let of_parts = parts(ws);

@@ -105,8 +105,9 @@ impl Blend {
             let ys = &ys[row * num_ys..][..num_ys];
             let exceed = &mut exceed[row * num_ys..][..num_ys];
             let quantiles = &mut quantiles[row * levels.len()..][..levels.len()];
-            let is_taken = |block: &&Box<Block>| block.net.is_taken()[row] && block.baseline.is_taken()[row];
-            let Some(block) = block.as_ref().filter(is_taken).filter(|_| self.is_mostly_net(params)) else {
+            let is_taken = |block: &&Block| block.net.is_taken()[row] && block.baseline.is_taken()[row];
+            let of_block = block.as_deref().filter(is_taken).filter(|_| self.is_mostly_net(params));
+            let Some(block) = of_block else {
                 one_row(self, params, ys, levels, [exceed, quantiles], ws);
                 continue;
             };

@@ -305,7 +305,7 @@ pub enum Workspace {
         /// A second gradient, as long as a row.
         grad: Vec<f64>,
         /// Of many rows at once and of one alone, where the stack has loops over them.
-        rows: Option<(Rows<ROWS>, Rows<1>)>,
+        rows: Option<Box<(Rows<ROWS>, Rows<1>)>>,
     },
     /// Of a mixture with a baseline.
     Blend(Box<blend::Parts>),

@@ -71,7 +71,7 @@ impl Density for Nfn {
         Workspace::Flow {
             stack: self.stack.workspace(),
             grad: vec![0.0; self.num_params()],
-            rows: self.stack.has_rows().then(|| (self.stack.rows(), self.stack.rows())),
+            rows: self.stack.has_rows().then(|| Box::new((self.stack.rows(), self.stack.rows()))),
         }
     }
 
@@ -281,7 +281,8 @@ impl Learnable for Nfn {
         let mut sum = 0.0;
         for ((params, grads), targets) in blocks {
             sum += match ws {
-                Workspace::Flow { rows: Some((many, one)), .. } if targets.iter().all(is_tame) => {
+                Workspace::Flow { rows: Some(rows), .. } if targets.iter().all(is_tame) => {
+                    let (many, one) = &mut **rows;
                     if targets.len() > 1 {
                         of_block(stack, many, params, targets, half, weight, grads)
                     } else {

@@ -418,7 +418,7 @@ proptest! {
     ) {
         let density = family.whole();
         let mut ws = density.workspace();
-        let levels = [p, 0.5, 0.99].map(|p| Level::from_p(p));
+        let levels = [p, 0.5, 0.99].map(Level::from_p);
         let params: Vec<Vec<f32>> = rows
             .iter()
             .map(|(params, log_share, _)| {

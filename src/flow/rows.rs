@@ -1,5 +1,5 @@
 //! Many rows of parameters at once and a point of each, d = 1, in loops over the rows: what learning and a block of scores go through. To the
-//! bit they do as [`points`](super::points) does for one row.
+//! bit they do as `flow::points` does for one row.
 //!
 //! What becomes of a row does not depend on the others, nor on where among them it stands. Some layers alone have such loops
 //! ([`Stack::has_rows`]).
