@@ -10,7 +10,7 @@ use std::time::Instant;
 use tailwater::{
     config::Config,
     model::noise::Draws,
-    operator::{Input, Operator, place::Position},
+    operator::{Input, Operator, RECORDS_AT_ONCE, place::Position},
     record::{Cell, Event, Known, Record, Target},
     state::{About, Snapshot},
 };
@@ -18,8 +18,6 @@ use tailwater::{
 const CONFIG: &str = "kafka.brokers = 'b'\nkafka.group = 'g'\ninput.topic = 'i'\noutput.topic = 'o'\n\
                       target.fields = ['y']\ntarget.wait = '30d'\nlearn.warmup = 1024\nlearn.batch = 256\n\
                       model.hidden = [32, 32]\nscore.shortfall = []";
-/// Events whose scores are worked out together, as `run` does.
-const RECORDS_AT_ONCE: usize = 64;
 /// Events of a turn, …
 const EVENTS: usize = 4_096;
 /// … of which the quickest counts: what else the machine does adds to the others.

@@ -11,7 +11,7 @@ use tailwater::{
     flights,
     metrics::{Metrics, MetricsSpec},
     model::noise::Draws,
-    operator::{Action, Input, Operator, place::Position},
+    operator::{Action, Input, Operator, RECORDS_AT_ONCE, place::Position},
     record::{Decoder, Event, Message, Record},
     score::{
         Scored,
@@ -26,9 +26,6 @@ use tailwater::{
 mod defaults;
 
 use defaults::DEFAULTS;
-
-/// Events whose scores are worked out together, as `run` does.
-const RECORDS_AT_ONCE: usize = 64;
 
 /// Events to an iteration, and to a mini-batch of the default net.
 const BATCH: usize = 256;

@@ -351,17 +351,18 @@ fn parts(c: &mut Criterion) {
             });
         });
 
-        let num_params = density.num_params();
         let mut ws = density.workspace();
-        let mut grad = vec![0.0; num_params];
+        let mut grads = vec![0.0; outputs.len()];
         group.bench_function(BenchmarkId::new("density, value and gradient", batch), |b| {
             b.iter(|| {
-                let mut sum = 0.0;
-                for (params, &y) in outputs.chunks_exact(num_params).zip(targets) {
-                    density.load(params, &mut ws);
-                    sum += density.log_rounded_grad(y, data.half_step, &mut grad, &mut ws);
-                }
-                sum
+                density.log_likelihood_grads(
+                    &outputs,
+                    targets,
+                    Some(data.half_step),
+                    1.0,
+                    &mut grads,
+                    &mut ws,
+                )
             });
         });
 

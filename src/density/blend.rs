@@ -98,8 +98,9 @@ pub(super) enum Newton {
 }
 
 impl Newton {
-    /// From `y`, above which lies so much more than the level's probability, where the density is this and the unit of the baseline that.
-    pub fn step(level: &Level, unit: f64, y: f64, surplus: f64, density: f64) -> Self {
+    /// From `y`, above which lies so much more than the level's probability, where the density is this, if `is_whole` that of the mixture; the
+    /// baseline's unit is that.
+    pub fn step(level: &Level, unit: f64, y: f64, surplus: f64, (density, is_whole): (f64, bool)) -> Self {
         let smaller = level.sf().min(level.p());
         let step = surplus / density;
         // In a gap of the net's density the baseline may matter all the same.
@@ -107,7 +108,7 @@ impl Newton {
         // What rounding leaves of the rarest below would be too little.
         if level.p() < RARE {
             Self::Astray
-        } else if surplus.abs() <= NEXT_TO_NOTHING * smaller && is_within(SHORT) {
+        } else if is_whole && surplus.abs() <= NEXT_TO_NOTHING * smaller && is_within(SHORT) {
             Self::Done(y + step)
         } else if surplus.abs() <= NOT_MUCH * smaller && is_within(LONG) {
             Self::On(y + step)
@@ -115,6 +116,11 @@ impl Newton {
             Self::Astray
         }
     }
+}
+
+/// Whether a baseline of this share changes next to nothing of the net's density.
+pub(super) fn is_next_to_nothing(share: f64) -> bool {
+    share <= NEXT_TO_NOTHING
 }
 
 pub(super) fn parts(ws: &mut Workspace) -> &mut Parts {
@@ -382,7 +388,8 @@ impl Density for Blend {
 impl Blend {
     /// A quantile from the net's, above which lies so much more by the mixture, where the net has this density.
     fn near_the_nets(&self, level: &Level, y: f64, surplus: f64, density: f64, ws: &mut Workspace) -> f64 {
-        let (mut y, mut surplus, mut density) = (y, surplus, density);
+        let (mut y, mut surplus) = (y, surplus);
+        let mut density = (density, is_next_to_nothing(parts(ws).shares[1]));
         for _ in 0..MOST_STEPS {
             let of_parts = parts(ws);
             match Newton::step(level, of_parts.ratio, y, surplus, density) {
@@ -395,7 +402,7 @@ impl Blend {
             let [own_sf, own_density] = self.baseline.exceed_and_density(own, &mut of_parts.baseline);
             let [net_sf, net_density] = self.net.exceed_and_density(y, &mut of_parts.net);
             surplus = of_net * net_sf + share * own_sf - level.sf();
-            density = of_net * net_density + share * (own_density / of_parts.ratio);
+            density = (of_net * net_density + share * (own_density / of_parts.ratio), true);
         }
         self.search(level, ws)
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Blend, Density, Level, Workspace,
-    blend::{MOST_STEPS, Newton, parts},
+    blend::{MOST_STEPS, Newton, is_next_to_nothing, parts},
     one_row,
 };
 use crate::{
@@ -176,11 +176,13 @@ impl Loops for Figures<'_> {
                 surplus[row] = share[row] * (surplus[row] - level.sf());
             }
             *found = [Newton::On(f64::NAN); ROWS];
-            for _ in 0..MOST_STEPS {
+            for nth in 0..MOST_STEPS {
                 let mut goes_on = false;
                 for row in 0..ROWS {
                     if let Newton::On(_) = found[row] {
-                        found[row] = Newton::step(level, ratio[row], y[row], surplus[row], density[row]);
+                        let is_whole = nth > 0 || is_next_to_nothing(share[row]);
+                        let density = (density[row], is_whole);
+                        found[row] = Newton::step(level, ratio[row], y[row], surplus[row], density);
                     }
                     if let Newton::On(next) = found[row] {
                         (y[row], goes_on) = (next, true);
@@ -240,4 +242,55 @@ fn to_baseline(ys: &Column<ROWS>, shift: &Column<ROWS>, ratio: &Column<ROWS>) ->
         out[row] = if ys[row].abs() == f64::INFINITY { own } else { bounded };
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        config::FlowKind,
+        density::{Learnable, Nfn},
+        model::noise::Draws,
+    };
+
+    #[test]
+    fn usual_rows_are_worked_out_together_and_to_the_bit_as_each_alone() {
+        let flows = [FlowKind::Radial, FlowKind::Radial, FlowKind::Tail];
+        let (net, baseline) = (Arc::new(Nfn::new(&flows, 1)), Arc::new(Nfn::new(&[FlowKind::Tail], 1)));
+        let blend = Blend::new(net.clone(), baseline.clone());
+        let rows: Vec<Vec<f32>> = (0..77)
+            .map(|seed| {
+                let mut draws = Draws::new(seed, 1, 0);
+                let mut bent =
+                    |params: Vec<f32>| params.into_iter().map(|p| p + 0.4 * draws.normal() as f32).collect();
+                let [net, baseline]: [Vec<f32>; 2] = [bent(net.initial(&[])), bent(baseline.initial(&[]))];
+                // From a share that changes nearly nothing to one that is searched for.
+                let log_share = -24.0 * (seed as f32 + 1.0) / 77.0;
+                [net, baseline, vec![log_share, 0.3, 1.4]].concat()
+            })
+            .collect();
+        let slices: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        let ys: Vec<f64> = (0..2 * rows.len()).map(|nth| 3.0 * Draws::new(9, 1, nth).normal()).collect();
+        let levels = [0.01, 0.5, 0.999].map(Level::from_p);
+        let [mut exceed, mut quantiles] = [2, 3].map(|n| vec![0.0; n * rows.len()]);
+        let mut ws = blend.workspace();
+        blend.of_rows(&slices, &ys, &levels, [&mut exceed, &mut quantiles], &mut ws);
+        // What is left there is of the last rows.
+        let block = parts(&mut ws).block.take().unwrap();
+        assert!(block.net.is_taken().iter().chain(block.baseline.is_taken()).all(|is_taken| *is_taken));
+        let num_found =
+            |found: &[Newton; ROWS]| found.iter().filter(|f| matches!(f, Newton::Done(_))).count();
+        assert!(block.quantiles.iter().all(|found| num_found(found) == ROWS), "{:?}", block.quantiles);
+        for (nth, row) in slices.iter().enumerate() {
+            let [mut one_exceed, mut one_quantiles] = [vec![0.0; 2], vec![0.0; 3]];
+            let out = [&mut one_exceed[..], &mut one_quantiles[..]];
+            one_row(&blend, row, &ys[2 * nth..][..2], &levels, out, &mut ws);
+            assert_eq!(exceed[2 * nth..][..2], one_exceed, "{nth}");
+            assert_eq!(quantiles[3 * nth..][..3], one_quantiles, "{nth}");
+        }
+    }
 }

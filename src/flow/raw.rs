@@ -43,7 +43,7 @@ impl RawParams {
         self.softplus.resize(len, 0.0);
         self.sigmoid.resize(len, 0.0);
         self.shrink.resize(len, 0.0);
-        Softplus(self).run();
+        Derive(self).run();
     }
 
     /// Those of one layer.
@@ -70,9 +70,10 @@ impl RawParams {
     }
 }
 
-struct Softplus<'a>(&'a mut RawParams);
+/// Works out what transforms want of the values.
+struct Derive<'a>(&'a mut RawParams);
 
-impl Loops for Softplus<'_> {
+impl Loops for Derive<'_> {
     #[inline(always)]
     fn call(self) {
         let RawParams { values, softplus, sigmoid, shrink } = self.0;

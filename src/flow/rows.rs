@@ -1,5 +1,5 @@
-//! Many rows of parameters at once and a point of each, d = 1, in loops over the rows: what learning and a block of scores go through. To the
-//! bit they do as `flow::points` does for one row.
+//! Many rows of parameters at once and a point of each, d = 1, in loops over the rows: what learning and a block of scores go through. Points
+//! are moved to the bit as `flow::points` moves those of one row.
 //!
 //! What becomes of a row does not depend on the others, nor on where among them it stands. Some layers alone have such loops
 //! ([`Stack::has_rows`]).
@@ -169,7 +169,7 @@ impl Stack {
         self.dim() == 1 && self.layers().all(|(layer, _)| has(layer))
     }
 
-    /// Room for rows.
+    /// Room for rows; it, and all that follows, is for stacks that [have loops over rows](Self::has_rows).
     #[must_use]
     pub fn rows<const N: usize>(&self) -> Rows<N> {
         Rows::new(self.num_params(), self.layers().count())

@@ -1,8 +1,8 @@
 //! How much has been read and not yet taken, by partition. The reader adds, the operator's thread takes away, and
 //! a partition that is over its bound pauses until half of it is worked off.
 //!
-//! To pause costs: the client drops what it has fetched ahead, and fetches it again. So the reader waits for a moment before it comes to that,
-//! where there is [plenty](Backlog::is_plenty) of all partitions.
+//! To pause costs: the client drops what it has fetched ahead, and fetches it again. So the reader holds off before it comes to that, where there
+//! is [plenty](Backlog::is_plenty) of all partitions.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,6 +22,8 @@ const ROW_BYTES: usize = 512;
 const PLENTY: f64 = 0.75;
 /// … and little.
 const LITTLE: f64 = 0.125;
+/// A share of fewer rows may be taken within a moment.
+const SMALL_ROWS: usize = 1024;
 
 /// Rows read and not yet taken.
 #[derive(Debug)]
@@ -81,12 +83,16 @@ impl Backlog {
     }
 
     /// Whether there is plenty to take: not much short of the bounds in all, and of each of these partitions more than a little, so that none
-    /// holds up the others.
+    /// holds up the others. Of partitions with small shares there never is.
     #[must_use]
     pub fn is_plenty(&self, partitions: impl Iterator<Item = i32>) -> bool {
+        if self.max_rows < SMALL_ROWS {
+            return false;
+        }
+        let backlogs = lock(&self.partitions);
         let (mut sum, mut num) = (0.0, 0);
         for partition in partitions {
-            let share = self.share_of_bound(partition);
+            let share = backlogs.get(&partition).map_or(0.0, |backlog| self.share_of(backlog));
             if share < LITTLE {
                 return false;
             }
@@ -102,10 +108,12 @@ impl Backlog {
     }
 
     fn share_of_bound(&self, partition: i32) -> f64 {
-        lock(&self.partitions).get(&partition).map_or(0.0, |backlog| {
-            let rows = backlog.weights.len() as f64 / self.max_rows as f64;
-            rows.max(backlog.bytes as f64 / self.max_bytes as f64)
-        })
+        lock(&self.partitions).get(&partition).map_or(0.0, |backlog| self.share_of(backlog))
+    }
+
+    fn share_of(&self, backlog: &Partition) -> f64 {
+        let rows = backlog.weights.len() as f64 / self.max_rows as f64;
+        rows.max(backlog.bytes as f64 / self.max_bytes as f64)
     }
 }
 

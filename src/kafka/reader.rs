@@ -39,8 +39,10 @@ const POLL: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(20);
 /// A partition that is silent for this long (its broker may be away) no longer holds up the others.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How long it waits at a time for what was read to be taken.
+/// How long it waits at a time for what was read to be taken …
 const WAIT: Duration = Duration::from_millis(1);
+/// … and how long there may be plenty without anything having been taken, before it reads on until partitions are full, and pauses them.
+const HOLD_OFF: Duration = Duration::from_secs(1);
 /// How often the input's partitions are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the broker may take to tell them.
@@ -129,6 +131,8 @@ pub struct Reader {
     has_news: bool,
     /// It ends when the input has other partitions.
     counts_partitions: bool,
+    /// Since when there has been plenty to take; `None` where there is not.
+    plenty_since: Option<Instant>,
 }
 
 /// What is known of a partition.
@@ -196,6 +200,7 @@ impl Reader {
                 .collect(),
             has_news: false,
             counts_partitions: true,
+            plenty_since: None,
         })
     }
 
@@ -244,6 +249,10 @@ impl Reader {
                 tick(self.paused.len());
                 next_tick = Instant::now() + TICK;
             }
+            if chunk.inputs.is_empty() && self.holds_off() {
+                thread::sleep(WAIT);
+                continue;
+            }
             let wait = if chunk.inputs.is_empty() { POLL.min(TICK) } else { Duration::ZERO };
             let quiet = match self.consumer.poll(wait) {
                 None => true,
@@ -280,14 +289,8 @@ impl Reader {
                 if !send(chunks, full, &attend, &stop) {
                     break;
                 }
-                self.wait_for_room();
                 if begun.elapsed() > TICK {
-                    // Nobody listened meanwhile: silence says nothing.
-                    let now = Instant::now();
-                    self.partitions
-                        .values_mut()
-                        .filter_map(|p| p.heard.as_mut())
-                        .for_each(|heard| *heard = now);
+                    self.listen_anew();
                 }
             }
         }
@@ -308,18 +311,24 @@ impl Reader {
         has_new
     }
 
-    /// Pauses partitions whose backlog is full, and resumes those with room again.
-    /// Waits while there is plenty to take, for a moment at most: what is not asked for the client keeps, and fetches no more.
-    fn wait_for_room(&self) {
-        let until = Instant::now() + TICK;
-        let reading = || {
-            self.partitions.iter().filter(|(_, known)| known.heard.is_some()).map(|(&partition, _)| partition)
-        };
-        while self.backlog.is_plenty(reading()) && Instant::now() < until {
-            thread::sleep(WAIT);
+    /// Whether to leave what there is with the client for now, which then fetches no more: while there is plenty to take, and somebody takes it.
+    fn holds_off(&mut self) -> bool {
+        let is_read = |(&partition, known): (&i32, &Partition)| known.heard.map(|_| partition);
+        if !self.backlog.is_plenty(self.partitions.iter().filter_map(is_read)) {
+            self.plenty_since = None;
+            return false;
         }
+        self.listen_anew();
+        self.plenty_since.get_or_insert_with(Instant::now).elapsed() < HOLD_OFF
     }
 
+    /// Nobody listened for a while: silence says nothing.
+    fn listen_anew(&mut self) {
+        let now = Instant::now();
+        self.partitions.values_mut().filter_map(|p| p.heard.as_mut()).for_each(|heard| *heard = now);
+    }
+
+    /// Pauses partitions whose backlog is full, and resumes those with room again.
     fn pause_and_resume(&mut self) -> Result<(), ReadError> {
         let list = |partitions: &[i32]| {
             let mut list = TopicPartitionList::new();

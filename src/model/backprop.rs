@@ -4,7 +4,10 @@
 //! to on the way back: there are no one-hot columns. Nothing is kept between calls but space.
 
 use crate::{
-    math::matrix::{Matrix, Multiplier},
+    math::{
+        matrix::{Matrix, Multiplier},
+        vector::Loops,
+    },
     model::{
         activation::activate_with_slopes,
         inputs::{Row, squash},
@@ -92,14 +95,7 @@ impl Backprop {
                 std::mem::swap(&mut inputs[nth + 1], outputs);
             }
         }
-        let (linear, width) = (&weights[shape.linear()], shape.locations().len());
-        for (out, row) in outputs.chunks_exact_mut(shape.num_outputs()).zip(rows) {
-            for (&x, weights) in row.dense.iter().zip(linear.chunks_exact(width.max(1))) {
-                for (&location, &weight) in shape.locations().iter().zip(weights) {
-                    out[location] = f32::mul_add(x, weight, out[location]);
-                }
-            }
-        }
+        AddLinear { shape, linear: &weights[shape.linear()], rows, outputs }.run();
     }
 
     /// Leaves the gradient in `self.gradient`, from that in the outputs in `self.grads[0]`.
@@ -135,6 +131,24 @@ impl Backprop {
             multiplier.add(Matrix::new(grad, width), matrix, grad_before, dense);
             grad_before.iter_mut().zip(&slopes[nth - 1]).for_each(|(grad, slope)| *grad *= slope);
             std::mem::swap(grad, grad_before);
+        }
+    }
+}
+
+/// The linear path from the dense inputs to the locations.
+struct AddLinear<'a> {
+    shape: &'a Shape,
+    linear: &'a [f32],
+    rows: &'a [Row],
+    outputs: &'a mut [f32],
+}
+
+impl Loops for AddLinear<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let Self { shape, linear, rows, outputs } = self;
+        for (out, row) in outputs.chunks_exact_mut(shape.num_outputs()).zip(rows) {
+            shape.add_linear(linear, &row.dense, out);
         }
     }
 }

@@ -212,6 +212,16 @@ impl Shape {
         weights
     }
 
+    /// Adds what takes the linear path from a row's dense inputs; to be inlined into [`Loops`].
+    #[inline(always)]
+    pub(super) fn add_linear(&self, linear: &[f32], dense: &[f32], out: &mut [f32]) {
+        for (&x, weights) in dense.iter().zip(linear.chunks_exact(self.locations.len().max(1))) {
+            for (&location, &weight) in self.locations.iter().zip(weights) {
+                out[location] = f32::mul_add(x, weight, out[location]);
+            }
+        }
+    }
+
     /// Maps one row of inputs to density parameters (length `num_outputs`).
     ///
     /// Sums run over the inputs in their order, one row at a time, so a row's result does not depend on what
@@ -256,12 +266,7 @@ impl Loops for Forward<'_> {
             std::mem::swap(current, next);
         }
         out.copy_from_slice(current);
-        let linear = &weights[shape.linear.clone()];
-        for (&x, row) in row.dense.iter().zip(linear.chunks_exact(shape.locations.len().max(1))) {
-            for (&location, &weight) in shape.locations.iter().zip(row) {
-                out[location] = f32::mul_add(x, weight, out[location]);
-            }
-        }
+        shape.add_linear(&weights[shape.linear.clone()], &row.dense, out);
     }
 }
 

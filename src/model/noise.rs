@@ -15,7 +15,7 @@ use crate::config::Noise;
 pub struct Draws(ChaCha8Rng);
 
 /// Rows of one step are this many 32-bit words of the key stream apart: 2^20 rows fit one step's stream, with
-/// 32,768 draws each.
+/// more than 30,000 draws each.
 const WORDS_PER_ROW: u128 = 1 << 16;
 
 impl Draws {

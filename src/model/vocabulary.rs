@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use ahash::RandomState;
 use compact_str::CompactString;
-use foldhash::fast::RandomState;
 
 /// Gives each category a number, in the order in which they are learned.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -15,7 +15,7 @@
 //! Between any two records [`Operator::saved`] is all that the rest depends on. A restored operator first catches up
 //! (`restore`): what it takes until then was published before, and its actions are not to be done again.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -89,6 +89,9 @@ impl Taken {
 /// So many targets are released at once: of several targets each takes a millisecond, and whoever drives the operator has
 /// other things to see to.
 const RELEASED_AT_ONCE: usize = 64;
+
+/// So many records are worth taking before their scores are [completed](Operator::complete): two blocks of rows.
+pub const RECORDS_AT_ONCE: usize = 64;
 
 /// What the operator wants done, in this order.
 #[derive(Debug, Clone)]
@@ -416,9 +419,12 @@ impl Operator {
     /// depends on what it is worked out with.
     pub fn complete(&mut self, actions: &[Action]) {
         self.complete_scores(actions.iter().filter_map(|action| match action {
-            Action::Score(Scored { event, score }) | Action::Outcome(Outcome { event, score, .. }) => {
-                Some((event, score))
-            }
+            Action::Score(Scored { event, score }) => Some((event, score)),
+            _ => None,
+        }));
+        // An outcome's score is one of those, or was worked out long ago, but where the operator has been restored since.
+        self.complete_scores(actions.iter().filter_map(|action| match action {
+            Action::Outcome(Outcome { event, score, .. }) => Some((event, score)),
             _ => None,
         }));
     }
@@ -567,6 +573,10 @@ impl Operator {
             params,
         });
         let mut held = Held { event: Arc::new(event), score, is_bet_on: false };
+        if self.model.dim() > 1 {
+            // Of several targets nothing is saved by many at once, and the points of this row are there.
+            self.complete_scores(iter::once((&held.event, &held.score)));
+        }
         actions.push(Action::Score(Scored { event: held.event.clone(), score: held.score.clone() }));
         match known {
             _ if known_now => {
@@ -602,7 +612,7 @@ impl Operator {
     fn on_target(&mut self, held: &Held, known_us: Option<i64>, actions: &mut Vec<Action>) {
         let Held { event, score, is_bet_on } = held;
         if *is_bet_on {
-            self.complete_scores([(event, score)].into_iter());
+            self.complete_scores(iter::once((event, score)));
         }
         // What another model scored says nothing of this one.
         let is_own = score.epoch == self.epoch;
@@ -610,6 +620,9 @@ impl Operator {
         if let Some(target_time_us) = known_us {
             let realized = self.figures.realize(&score.params, event);
             of_parts = realized.log_scores_of_parts;
+            if self.model.dim() > 1 {
+                self.complete_scores(iter::once((event, score)));
+            }
             if is_own {
                 self.watch.see(*is_bet_on, score, &realized, &event.thresholds, self.stream_time_us);
             }

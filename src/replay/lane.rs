@@ -14,7 +14,7 @@ use super::{Options, ReplayError, Span, source::Piece};
 use crate::{
     config::Config,
     kafka::backlog::Backlog,
-    operator::{Action, Input, Operator, place::Position},
+    operator::{Action, Input, Operator, RECORDS_AT_ONCE, place::Position},
     record::{Decoder, Record, RejectReason},
     score::Scored,
     state::{
@@ -199,12 +199,10 @@ impl<'a> Lane<'a> {
     }
 
     fn take_all(&mut self, taken: &mut Vec<Taken>) {
-        /// So many are scored together.
-        const RECORDS: usize = 64;
         let mut actions = Vec::new();
         let mut goes_on = true;
         while goes_on {
-            for _ in 0..RECORDS {
+            for _ in 0..RECORDS_AT_ONCE {
                 let Some(one) = self.operator.take_next(&mut actions) else {
                     goes_on = false;
                     break;

@@ -20,7 +20,7 @@ use crate::{
     http::{Drift, Health, ModelFacts, Restoring, Role},
     kafka::{backlog::Backlog, client::Observed, publisher::Commit, reader::Chunk},
     metrics::Metrics,
-    operator::{Action, Operator, Taken},
+    operator::{Action, Operator, RECORDS_AT_ONCE, Taken},
     state::recovery::SavedUntil,
     watch::{Watch, drift::Detector, e_process::ALARM},
 };
@@ -28,7 +28,7 @@ use crate::{
 /// The longest wait for input: the heartbeat goes on, and an end is noticed that late at most.
 const MAX_WAIT: Duration = Duration::from_millis(50);
 /// How many records are taken between looks at the clock. Their scores are worked out together.
-const RECORDS_PER_LOOK: usize = 64;
+const RECORDS_PER_LOOK: usize = RECORDS_AT_ONCE;
 /// How often it is logged how far a restore is.
 const LOG_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -186,7 +186,7 @@ impl<'a> Compute<'a> {
                 self.backlog.remove(taken.partition, 1);
                 if taken.is_replayed {
                     // It was published before.
-                    self.actions.clear();
+                    self.actions.truncate(self.num_whole);
                     self.replayed();
                 }
                 self.num_whole = self.actions.len();
@@ -194,6 +194,10 @@ impl<'a> Compute<'a> {
                 if num_taken % RECORDS_PER_LOOK != 0 {
                     continue;
                 }
+            }
+            if !taken.is_whole && !taken.is_replayed {
+                // Part by part: of several targets each takes a millisecond.
+                self.operator.complete(&self.actions[before..]);
             }
             // What came before may be committed; what a record that is taken in part has led to so far is put out with the rest.
             self.put_out()?;
@@ -220,9 +224,9 @@ impl<'a> Compute<'a> {
         let begun = Instant::now();
         let actions = &self.actions[..self.num_whole];
         self.operator.complete(actions);
-        self.monitor.operated(actions);
         let completed = Instant::now();
         self.monitor.took(completed - begun, false);
+        self.monitor.operated(actions);
         for action in actions {
             self.outputs.put(action)?;
         }
@@ -339,6 +343,8 @@ fn facts(operator: &Operator) -> ModelFacts {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::cell;
+
     use super::*;
     use crate::{
         kafka::publisher::{self, Publish},
@@ -364,8 +370,9 @@ mod tests {
         }))
     }
 
-    /// The first commit, which comes due amid a record.
-    fn first_commit(saved_until: SavedUntil) -> publisher::Commit {
+    /// Lets a record be taken of which a commit comes due amid, and a term end after that many looks; gives the first commit, and what was not
+    /// put out.
+    fn take_amid(saved_until: SavedUntil, num_looks: usize) -> (publisher::Commit, Vec<Action>) {
         let config = r#"
             [kafka]
             brokers = "localhost:9092"
@@ -388,7 +395,7 @@ mod tests {
         let mut actions = Vec::new();
         for offset in 0..num_held {
             operator.push(event(offset, 1000));
-            while operator.take(&mut actions).is_some() {}
+            while operator.take_next(&mut actions).is_some() {} // their figures are not worked out
         }
         operator.push(event(2000, 3000));
 
@@ -401,14 +408,33 @@ mod tests {
             Compute::new(&config, operator, &start, outputs, &backlog, &observed, &metrics, &health);
         std::thread::sleep(Duration::from_millis(2)); // a commit is due all the time
         compute.restore = None;
-        compute.take_all(&|| false).unwrap();
+        let looks = cell::Cell::new(0);
+        let ends = || looks.replace(looks.get() + 1) >= num_looks;
+        compute.take_all(&ends).unwrap();
         compute.commit(true).unwrap();
+        let rest = std::mem::take(&mut compute.actions);
         drop(compute);
         let mut commits = inbox.try_iter().filter_map(|publish| match publish {
             Publish::Commit(commit) => Some(commit),
             Publish::Message(_) => None,
         });
-        *commits.next().unwrap()
+        (*commits.next().unwrap(), rest)
+    }
+
+    /// The first commit, which comes due amid a record.
+    fn first_commit(saved_until: SavedUntil) -> publisher::Commit {
+        take_amid(saved_until, usize::MAX).0
+    }
+
+    #[test]
+    fn what_a_record_leads_to_is_worked_out_part_by_part() {
+        let (_, rest) = take_amid(SavedUntil::Here, 1);
+        let outcomes = rest.iter().filter_map(|action| match action {
+            Action::Outcome(outcome) => Some(&outcome.score),
+            _ => None,
+        });
+        assert!(outcomes.clone().count() > 50 && outcomes.clone().count() < 200);
+        assert!(outcomes.clone().all(|score| !score.figures.is_due()));
     }
 
     #[test]

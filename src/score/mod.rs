@@ -16,7 +16,7 @@ pub mod whole;
 mod tests;
 
 use std::{
-    ops::{Deref, DerefMut},
+    ops::Deref,
     sync::{Arc, OnceLock},
 };
 
@@ -69,8 +69,7 @@ pub struct Score {
     pub realized: Realized,
 }
 
-/// Numbers that are worked out once, perhaps later than what they belong to, and then are the same for whoever holds that; none until
-/// then.
+/// Numbers that are worked out once, perhaps later than what they belong to, and then are the same for whoever holds that.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Late(OnceLock<Box<[f64]>>);
 
@@ -87,17 +86,13 @@ impl Late {
     }
 }
 
+/// # Panics
+/// While they are due: whoever publishes or judges a score has to have it completed first.
 impl Deref for Late {
     type Target = [f64];
 
     fn deref(&self) -> &[f64] {
-        self.0.get().map_or(&[], |numbers| numbers)
-    }
-}
-
-impl DerefMut for Late {
-    fn deref_mut(&mut self) -> &mut [f64] {
-        self.0.get_mut().map_or(&mut [], |numbers| numbers)
+        self.0.get().expect("what is read was worked out before")
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct SingleFigures {
     step: Option<Step>,
     many: Many,
     workspace: Workspace,
-    /// The row that it holds: a target that is known with its event is judged by the row which was just scored with.
+    /// The row that it holds: of an event whose target comes with it figures and log score may follow each other.
     loaded: Vec<f32>,
 }
 

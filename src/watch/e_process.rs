@@ -144,12 +144,12 @@ impl EProcess {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::noise::Draws;
 
     fn end_group(process: &mut EProcess, time_us: i64) {
         let cash = Cash::of(process.groups());
         process.end_group(time_us, cash);
     }
-    use crate::model::noise::Draws;
 
     /// After how many events of probability `truth` an alarm says that they were said to have probability `told`.
     fn alarm(seed: u64, told: f64, truth: impl Fn(usize) -> f64, num_events: usize) -> Option<usize> {
