@@ -145,6 +145,12 @@ mod tests {
         backlog.add(1, share / 4, 0);
         assert!(backlog.is_plenty([0, 1].into_iter()));
         assert!(!backlog.is_plenty(std::iter::empty()));
+        // Of seven in eight there is all that there may be, and one would hold them up.
+        let backlog = Backlog::new(8);
+        (0..7).for_each(|partition| backlog.add(partition, MAX_ROWS / 8, 0));
+        assert!(!backlog.is_plenty(0..8));
+        backlog.add(7, MAX_ROWS / 64, 0);
+        assert!(backlog.is_plenty(0..8));
     }
 
     #[test]
