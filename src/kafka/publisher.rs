@@ -574,6 +574,12 @@ impl<'a> Publisher<'a> {
 
     /// What it means that a message was not delivered.
     fn failed(&self, topic: String, error: KafkaError) -> PublishError {
+        // A client that has come to its end refuses every message alike; why, its transaction says.
+        if super::code(&error) == Some(RDKafkaErrorCode::Fatal)
+            && let Some(trouble) = self.trouble()
+        {
+            return trouble;
+        }
         let is_too_large = super::code(&error) == Some(RDKafkaErrorCode::MessageSizeTooLarge);
         if !self.is_open || is_too_large || super::is_final(&error) {
             return PublishError::Delivery { topic, error };

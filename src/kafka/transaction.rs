@@ -316,4 +316,17 @@ mod tests {
         let Some(TransactionError::Final(told)) = mock.produce() else { panic!("it would wait for ever") };
         assert!(told.contains("the right to WRITE"), "{told}");
     }
+
+    /// What `Publisher` relies on where it is told of the end by a message instead of by a call on the transaction.
+    #[test]
+    fn a_fenced_client_refuses_messages_without_a_reason_and_its_transaction_has_it() {
+        use RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED as FENCED;
+        let mock = Mock::start();
+        mock.cluster.request_errors(RDKafkaApiKey::AddPartitionsToTxn, &[FENCED]);
+        assert!(matches!(mock.produce(), Some(TransactionError::Fenced(_))));
+        let message = BaseRecord::<(), _>::to("out").partition(0).payload("y");
+        let (error, _) = mock.producer.send(message).unwrap_err();
+        assert_eq!(crate::kafka::code(&error), Some(RDKafkaErrorCode::Fatal));
+        assert!(matches!(trouble(&mock.producer, "g"), Some(TransactionError::Fenced(_))));
+    }
 }
