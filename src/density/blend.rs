@@ -61,9 +61,7 @@ impl Parts {
     }
 
     fn to_baseline(&self, y: f64) -> f64 {
-        let own = (y - self.shift) / self.ratio;
-        // The ends of the line stay where they are.
-        if y.is_finite() { own.clamp(-FURTHEST, FURTHEST) } else { own }
+        to_baseline(y, self.shift, self.ratio)
     }
 
     fn of_baseline(&self, y: f64) -> f64 {
@@ -84,6 +82,14 @@ impl Parts {
     fn is_mostly_baseline(&self) -> bool {
         self.log_shares[1] > self.log_shares[0]
     }
+}
+
+/// What `y` is in the baseline's unit; to be inlined into loops over rows, too.
+#[inline(always)]
+pub(super) fn to_baseline(y: f64, shift: f64, ratio: f64) -> f64 {
+    let own = (y - shift) / ratio;
+    // The ends of the line stay where they are.
+    if y.is_finite() { own.clamp(-FURTHEST, FURTHEST) } else { own }
 }
 
 /// Where Newton's method goes from a place on the way to a quantile.

@@ -2,7 +2,7 @@
 
 use super::{
     Blend, Density, Level, Workspace,
-    blend::{MOST_STEPS, Newton, is_next_to_nothing, parts},
+    blend::{self, MOST_STEPS, Newton, is_next_to_nothing, parts},
     one_row,
 };
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
         rows::{Column, ROWS, Rows},
     },
     math::vector::{Loops, density, normal_sf},
-    model::normaliser::FURTHEST,
 };
 
 /// Fewer rows than this are faster one by one: a block takes as long however few of its rows are asked for.
@@ -235,11 +234,7 @@ fn exceeds(stack: &Stack, ys: &mut Column<ROWS>, rows: &mut Rows<ROWS>) -> Colum
 fn to_baseline(ys: &Column<ROWS>, shift: &Column<ROWS>, ratio: &Column<ROWS>) -> Column<ROWS> {
     let mut out = ZEROS;
     for row in 0..ROWS {
-        let own = (ys[row] - shift[row]) / ratio[row];
-        let bounded = if own > FURTHEST { FURTHEST } else { own };
-        let bounded = if bounded < -FURTHEST { -FURTHEST } else { bounded };
-        // The ends of the line stay where they are.
-        out[row] = if ys[row].abs() == f64::INFINITY { own } else { bounded };
+        out[row] = blend::to_baseline(ys[row], shift[row], ratio[row]);
     }
     out
 }

@@ -11,7 +11,7 @@ use crate::{
     },
     math::{
         normal,
-        vector::{self, HALF_LOG_TWO_PI, Loops, NormalSf, NormalSfAndDensity},
+        vector::{self, Loops, NormalSf, NormalSfAndDensity},
     },
     model::normaliser::Normaliser,
 };
@@ -209,7 +209,7 @@ impl<const N: usize> Loops for LogLikelihoods<'_, N> {
             let (mut z, mut grad) = (ys, [0.0; N]);
             stack.forward_rows_and_keep(0, &mut z, rows);
             for row in 0..N {
-                logs[row] = -0.5 * z[row] * z[row] - HALF_LOG_TWO_PI;
+                logs[row] = normal::log_pdf(z[row]);
                 grad[row] = -z[row];
             }
             stack.add_log_slopes(0, logs, rows);
@@ -226,8 +226,8 @@ impl<const N: usize> Loops for LogLikelihoods<'_, N> {
         for row in 0..N {
             let log_mass = vector::log_interval(low[row], high[row]);
             // What the density at each end, over the mass, makes of ∂z there.
-            low[row] = -vector::exp(-0.5 * low[row] * low[row] - HALF_LOG_TWO_PI - log_mass);
-            high[row] = vector::exp(-0.5 * high[row] * high[row] - HALF_LOG_TWO_PI - log_mass);
+            low[row] = -vector::exp(normal::log_pdf(low[row]) - log_mass);
+            high[row] = vector::exp(normal::log_pdf(high[row]) - log_mass);
             logs[row] = log_mass;
         }
         stack.backward_rows(0, low, 0.0, rows);

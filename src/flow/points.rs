@@ -7,7 +7,7 @@ use std::slice;
 use super::{
     Layer, Stack, Transform, Workspace, affine::Line, radial::Bump, stack::Place, tail::wallace::Axis,
 };
-use crate::math::vector::{Function, Loops, replace};
+use crate::math::vector::Loops;
 
 /// What a layer does to a point, without a branch, so that loops over points become vector instructions. All of it is inlined into
 /// [`Loops`].
@@ -62,26 +62,6 @@ impl Pointwise for Unknown {
     #[inline(always)]
     fn takes_base(self, _: f64) -> bool {
         false
-    }
-}
-
-#[derive(Clone, Copy)]
-struct ToBase<P>(P);
-
-impl<P: Pointwise> Function for ToBase<P> {
-    #[inline(always)]
-    fn at(self, x: f64) -> f64 {
-        self.0.to_base(x)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct ToData<P>(P);
-
-impl<P: Pointwise> Function for ToData<P> {
-    #[inline(always)]
-    fn at(self, z: f64) -> f64 {
-        self.0.to_data(z)
     }
 }
 
@@ -140,13 +120,16 @@ impl Loops for Forward<'_> {
 fn to_base<P: Pointwise>(way: P, layer: &Layer, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
     if points.iter().all(|&x| way.takes_data(x)) {
         multiply_slopes(way, points, slopes);
-        return replace(points, ToBase(way));
+        for point in points {
+            *point = way.to_base(*point);
+        }
+        return;
     }
     for (nth, point) in points.iter_mut().enumerate() {
         let slope = slopes.get_mut(nth).map_or(&mut [][..], slice::from_mut);
         if way.takes_data(*point) {
             multiply_slopes(way, &[*point], slope);
-            replace(slice::from_mut(point), ToBase(way));
+            *point = way.to_base(*point);
         } else {
             let x = [*point];
             let log_slope = layer.forward(prepared, &x, slice::from_mut(point));
@@ -177,13 +160,15 @@ impl Loops for Inverse<'_> {
 #[inline(always)]
 fn to_data<P: Pointwise>(way: P, layer: &Layer, prepared: &[f64], points: &mut [f64], slopes: &mut [f64]) {
     if points.iter().all(|&z| way.takes_base(z)) {
-        replace(points, ToData(way));
+        for point in &mut *points {
+            *point = way.to_data(*point);
+        }
         return multiply_slopes(way, points, slopes);
     }
     for (nth, point) in points.iter_mut().enumerate() {
         let slope = slopes.get_mut(nth).map_or(&mut [][..], slice::from_mut);
         if way.takes_base(*point) {
-            replace(slice::from_mut(point), ToData(way));
+            *point = way.to_data(*point);
             multiply_slopes(way, &[*point], slope);
         } else {
             let z = [*point];

@@ -29,20 +29,6 @@ impl<L: Loops> pulp::NullaryFnOnce for Widest<L> {
     }
 }
 
-/// A function of one number, to be inlined into [`Loops`].
-pub trait Function: Copy {
-    /// Its value.
-    fn at(self, x: f64) -> f64;
-}
-
-/// Replaces each number by the function's value.
-#[inline(always)]
-pub fn replace(numbers: &mut [f64], function: impl Function) {
-    for number in numbers {
-        *number = function.at(*number);
-    }
-}
-
 /// Adding it rounds to a whole number, which then stands in the last bits.
 const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 · 2⁵²
 /// log 2 in two parts: products of the first with exponents are exact.
@@ -53,7 +39,7 @@ const MOST: f64 = 709.782_712_893_384;
 /// … and below it 0.
 const LEAST: f64 = -745.2;
 /// ½ log 2π.
-pub const HALF_LOG_TWO_PI: f64 = 0.918_938_533_204_672_8;
+pub(super) const HALF_LOG_TWO_PI: f64 = 0.918_938_533_204_672_8;
 /// Intervals narrower than this have their probability from the density.
 pub(super) const NARROW: f64 = 1e-4;
 /// 1 / √2π.
@@ -288,7 +274,9 @@ pub struct NormalSf<'a>(pub &'a mut [f64]);
 impl Loops for NormalSf<'_> {
     #[inline(always)]
     fn call(self) {
-        replace(self.0, Sf);
+        for z in self.0 {
+            *z = normal_sf(*z);
+        }
     }
 }
 
@@ -302,16 +290,6 @@ impl Loops for NormalSfAndDensity<'_> {
             *density_of_z *= density(*z);
             *z = normal_sf(*z);
         }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Sf;
-
-impl Function for Sf {
-    #[inline(always)]
-    fn at(self, z: f64) -> f64 {
-        normal_sf(z)
     }
 }
 
