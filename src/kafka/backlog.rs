@@ -18,10 +18,11 @@ pub const MAX_BYTES: usize = 64 << 20;
 /// What a row weighs at least, however short its message is: the decoded event.
 const ROW_BYTES: usize = 512;
 
-/// Shares of the bounds that are plenty, …
-const PLENTY: f64 = 0.75;
+/// Shares of the bounds that are plenty: some ten milliseconds' work. More would lie about until no cache holds it, and each event would have to be
+/// fetched from memory when it is taken, …
+const PLENTY: f64 = 1.0 / 16.0;
 /// … and little.
-const LITTLE: f64 = 0.125;
+const LITTLE: f64 = PLENTY / 6.0;
 /// A share of fewer rows may be taken within a moment.
 const SMALL_ROWS: usize = 1024;
 
@@ -35,8 +36,9 @@ pub struct Backlog {
 
 #[derive(Debug, Default)]
 struct Partition {
-    /// The weight of each row, oldest first.
-    weights: VecDeque<usize>,
+    /// The rows left of each message and what one weighs, oldest first.
+    messages: VecDeque<(usize, usize)>,
+    rows: usize,
     bytes: usize,
 }
 
@@ -57,7 +59,10 @@ impl Backlog {
         let mut partitions = lock(&self.partitions);
         let backlog = partitions.entry(partition).or_default();
         let weight = message_bytes / num_rows.max(1) + ROW_BYTES;
-        backlog.weights.extend(std::iter::repeat_n(weight, num_rows));
+        if num_rows > 0 {
+            backlog.messages.push_back((num_rows, weight));
+        }
+        backlog.rows += num_rows;
         backlog.bytes += weight * num_rows;
     }
 
@@ -65,8 +70,17 @@ impl Backlog {
     pub fn remove(&self, partition: i32, num_rows: usize) {
         let mut partitions = lock(&self.partitions);
         let Some(backlog) = partitions.get_mut(&partition) else { return };
-        for _ in 0..num_rows {
-            backlog.bytes -= backlog.weights.pop_front().unwrap_or(0);
+        let mut left = num_rows;
+        while let Some((rows, weight)) = backlog.messages.front_mut() {
+            let taken = left.min(*rows);
+            *rows -= taken;
+            left -= taken;
+            backlog.rows -= taken;
+            backlog.bytes -= taken * *weight;
+            if *rows > 0 {
+                break;
+            }
+            backlog.messages.pop_front();
         }
     }
 
@@ -82,7 +96,7 @@ impl Backlog {
         self.share_of_bound(partition) <= 0.5
     }
 
-    /// Whether there is plenty to take: not much short of the bounds in all, and of each of these partitions more than a little, so that none
+    /// Whether there is plenty to take: in all, and of each of these partitions more than a little, so that none
     /// holds up the others. Of partitions with small shares there never is.
     #[must_use]
     pub fn is_plenty(&self, partitions: impl Iterator<Item = i32>) -> bool {
@@ -104,7 +118,7 @@ impl Backlog {
     /// Rows of all partitions.
     #[must_use]
     pub fn num_rows(&self) -> usize {
-        lock(&self.partitions).values().map(|p| p.weights.len()).sum()
+        lock(&self.partitions).values().map(|p| p.rows).sum()
     }
 
     fn share_of_bound(&self, partition: i32) -> f64 {
@@ -112,7 +126,7 @@ impl Backlog {
     }
 
     fn share_of(&self, backlog: &Partition) -> f64 {
-        let rows = backlog.weights.len() as f64 / self.max_rows as f64;
+        let rows = backlog.rows as f64 / self.max_rows as f64;
         rows.max(backlog.bytes as f64 / self.max_bytes as f64)
     }
 }
@@ -137,19 +151,19 @@ mod tests {
     #[test]
     fn there_is_plenty_while_no_partition_is_short() {
         let backlog = Backlog::new(2);
-        let share = MAX_ROWS / 2;
-        backlog.add(0, share, 0);
+        let plenty = (PLENTY * MAX_ROWS as f64) as usize;
+        backlog.add(0, plenty / 2, 0);
         assert!(!backlog.is_plenty([0, 1].into_iter()) && backlog.is_plenty([0].into_iter()));
-        backlog.add(1, share / 4, 0);
+        backlog.add(1, plenty / 4, 0);
         assert!(!backlog.is_plenty([0, 1].into_iter()), "of one there is more than a little, but not in all");
-        backlog.add(1, share / 4, 0);
+        backlog.add(1, plenty / 4, 0);
         assert!(backlog.is_plenty([0, 1].into_iter()));
         assert!(!backlog.is_plenty(std::iter::empty()));
         // Of seven in eight there is all that there may be, and one would hold them up.
         let backlog = Backlog::new(8);
         (0..7).for_each(|partition| backlog.add(partition, MAX_ROWS / 8, 0));
         assert!(!backlog.is_plenty(0..8));
-        backlog.add(7, MAX_ROWS / 64, 0);
+        backlog.add(7, plenty / 8 / 6 + 1, 0);
         assert!(backlog.is_plenty(0..8));
     }
 

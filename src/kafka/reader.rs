@@ -230,16 +230,19 @@ impl Reader {
     ) -> Result<(), ReadError> {
         let mut chunk = Chunk::default();
         let mut records = Vec::new();
-        let mut next_tick = Instant::now();
-        let mut next_count = Instant::now() + COUNT_INTERVAL;
+        // The clock is looked at before and after a message is decoded, and after what may take time.
+        let mut now = Instant::now();
+        let mut next_tick = now;
+        let mut next_count = now + COUNT_INTERVAL;
         while !stop() {
-            if self.counts_partitions && Instant::now() >= next_count {
+            if self.counts_partitions && now >= next_count {
                 if self.has_new_partitions() {
                     return Ok(());
                 }
-                next_count = Instant::now() + COUNT_INTERVAL;
+                now = Instant::now();
+                next_count = now + COUNT_INTERVAL;
             }
-            if Instant::now() >= next_tick {
+            if now >= next_tick {
                 attend(Duration::ZERO)?;
                 self.pause_and_resume()?;
                 if std::mem::take(&mut self.has_news) {
@@ -247,10 +250,12 @@ impl Reader {
                 }
                 self.excuse_silent_partitions(&mut chunk);
                 tick(self.paused.len());
-                next_tick = Instant::now() + TICK;
+                now = Instant::now();
+                next_tick = now + TICK;
             }
-            if chunk.inputs.is_empty() && self.holds_off() {
+            if chunk.inputs.is_empty() && self.holds_off(now) {
                 thread::sleep(WAIT);
+                now = Instant::now();
                 continue;
             }
             let wait = if chunk.inputs.is_empty() { POLL.min(TICK) } else { Duration::ZERO };
@@ -260,12 +265,13 @@ impl Reader {
                     let begun = Instant::now();
                     let partition = message.partition();
                     self.decoder.decode(&borrow(&message), &mut records);
-                    chunk.decode += begun.elapsed();
+                    now = Instant::now();
+                    chunk.decode += now - begun;
                     self.backlog.add(partition, records.len(), num_bytes(&message));
                     let read_until = message.offset() + 1;
                     self.partitions.insert(partition, Partition { heard: Some(begun), read_until });
                     if self.backlog.is_full(partition) {
-                        next_tick = begun; // it pauses now: thousands more would come within a tick
+                        next_tick = now; // it pauses now: thousands more would come within a tick
                     }
                     chunk.inputs.extend(records.drain(..).map(Input::Record));
                     false
@@ -283,14 +289,18 @@ impl Reader {
                     true
                 }
             };
+            if quiet {
+                now = Instant::now();
+            }
             if (quiet && !chunk.inputs.is_empty()) || chunk.inputs.len() >= CHUNK_INPUTS {
                 let full = std::mem::take(&mut chunk);
-                let begun = Instant::now();
+                let begun = now;
                 if !send(chunks, full, &attend, &stop) {
                     break;
                 }
-                if begun.elapsed() > TICK {
-                    self.listen_anew();
+                now = Instant::now();
+                if now - begun > TICK {
+                    self.listen_anew(now);
                 }
             }
         }
@@ -312,19 +322,18 @@ impl Reader {
     }
 
     /// Whether to leave what there is with the client for now, which then fetches no more: while there is plenty to take, and somebody takes it.
-    fn holds_off(&mut self) -> bool {
+    fn holds_off(&mut self, now: Instant) -> bool {
         let is_read = |(&partition, known): (&i32, &Partition)| known.heard.map(|_| partition);
         if !self.backlog.is_plenty(self.partitions.iter().filter_map(is_read)) {
             self.plenty_since = None;
             return false;
         }
-        self.listen_anew();
-        self.plenty_since.get_or_insert_with(Instant::now).elapsed() < HOLD_OFF
+        self.listen_anew(now);
+        now - *self.plenty_since.get_or_insert(now) < HOLD_OFF
     }
 
     /// Nobody listened for a while: silence says nothing.
-    fn listen_anew(&mut self) {
-        let now = Instant::now();
+    fn listen_anew(&mut self, now: Instant) {
         self.partitions.values_mut().filter_map(|p| p.heard.as_mut()).for_each(|heard| *heard = now);
     }
 
