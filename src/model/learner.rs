@@ -141,17 +141,9 @@ impl Learner {
                 .rescale(|shape, weights| rescale::target(shape, [location, log_scale], rescaling, weights))
     }
 
-    /// Changes weights and moments, or nothing where that would not leave all of them finite.
-    fn rescale(&mut self, change: impl FnOnce(&Shape, &mut Weights<'_>)) -> bool {
-        let before = (self.trained.clone(), self.averaged.clone(), self.optimizer.clone());
+    fn rescale(&mut self, change: impl FnOnce(&Shape, &mut Weights<'_>) -> bool) -> bool {
         let values = [&mut self.trained[..], &mut self.averaged[..]];
-        change(self.backprop.shape(), &mut Weights { values, moments: self.optimizer.moments_mut() });
-        let is_finite = self.trained.iter().chain(&self.averaged).all(|weight| weight.is_finite());
-        if is_finite && self.optimizer.is_finite() {
-            return true;
-        }
-        (self.trained, self.averaged, self.optimizer) = before;
-        false
+        change(self.backprop.shape(), &mut Weights { values, moments: self.optimizer.moments_mut() })
     }
 
     /// Everything that the next step depends on.

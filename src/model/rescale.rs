@@ -15,8 +15,34 @@ pub struct Weights<'a> {
     pub moments: Option<[&'a mut [f32]; 2]>,
 }
 
-/// Makes up for a dense input's new unit; the indicator of a missing value stands behind it, where the value is 0 in every unit.
-pub fn input(shape: &Shape, at: usize, Rescaling { ratio, shift }: Rescaling, weights: &mut Weights<'_>) {
+impl Weights<'_> {
+    /// Changes the weights at these places and their moments, or nothing where that would not leave all of them finite; whether it did.
+    fn change(&mut self, places: &[usize], change: impl FnOnce(&mut Self)) -> bool {
+        let mut before = Vec::new();
+        self.slices().for_each(|slice| before.extend(places.iter().map(|&at| slice[at])));
+        change(self);
+        let is_finite = self.slices().all(|slice| places.iter().all(|&at| slice[at].is_finite()));
+        if !is_finite {
+            for (slice, before) in self.slices().zip(before.chunks_exact(places.len())) {
+                places.iter().zip(before).for_each(|(&at, &before)| slice[at] = before);
+            }
+        }
+        is_finite
+    }
+
+    fn slices(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.values.iter_mut().chain(self.moments.iter_mut().flatten()).map(|slice| &mut **slice)
+    }
+}
+
+/// Makes up for a dense input's new unit; the indicator of a missing value stands behind it, where the value is 0 in every unit. Whether it
+/// could: else nothing has changed.
+pub fn input(
+    shape: &Shape,
+    at: usize,
+    Rescaling { ratio, shift }: Rescaling,
+    weights: &mut Weights<'_>,
+) -> bool {
     let places: Vec<[usize; 3]> = shape
         .dense_row(at)
         .zip(shape.dense_row(at + 1))
@@ -24,49 +50,58 @@ pub fn input(shape: &Shape, at: usize, Rescaling { ratio, shift }: Rescaling, we
         // Where nothing is learned from the inputs there is nothing to make up for.
         .filter(|[weight, ..]| !shape.frozen().contains(weight))
         .collect();
-    for values in &mut weights.values {
-        // W z + b = (ratio W) z′ + (b + shift W); and where the value is missing, V + b stays as it is.
-        for &[weight, bias, indicator] in &places {
-            let moved = shift * f64::from(values[weight]);
-            values[bias] = (f64::from(values[bias]) + moved) as f32;
-            values[indicator] = (f64::from(values[indicator]) - moved) as f32;
-            values[weight] = (ratio * f64::from(values[weight])) as f32;
+    let change = |weights: &mut Weights<'_>| {
+        for values in &mut weights.values {
+            // W z + b = (ratio W) z′ + (b + shift W); and where the value is missing, V + b stays as it is.
+            for &[weight, bias, indicator] in &places {
+                let moved = shift * f64::from(values[weight]);
+                values[bias] = (f64::from(values[bias]) + moved) as f32;
+                values[indicator] = (f64::from(values[indicator]) - moved) as f32;
+                values[weight] = (ratio * f64::from(values[weight])) as f32;
+            }
         }
-    }
-    if let Some([first, second]) = &mut weights.moments {
-        for &[weight, bias, indicator] in &places {
-            // The gradient in W′ is Σ δ z′ = (Σ δ z − shift Σ δ) / ratio over the rows that have a value.
-            let present = f64::from(first[bias]) - f64::from(first[indicator]);
-            first[weight] = ((f64::from(first[weight]) - shift * present) / ratio) as f32;
-            let of_bias = shift * shift * f64::from(second[bias]);
-            second[weight] = ((f64::from(second[weight]) + of_bias) / (ratio * ratio)) as f32;
+        if let Some([first, second]) = &mut weights.moments {
+            for &[weight, bias, indicator] in &places {
+                // The gradient in W′ is Σ δ z′ = (Σ δ z − shift Σ δ) / ratio over the rows that have a value.
+                let present = f64::from(first[bias]) - f64::from(first[indicator]);
+                first[weight] = ((f64::from(first[weight]) - shift * present) / ratio) as f32;
+                let of_bias = shift * shift * f64::from(second[bias]);
+                second[weight] = ((f64::from(second[weight]) + of_bias) / (ratio * ratio)) as f32;
+            }
         }
-    }
+    };
+    weights.change(places.as_flattened(), change)
 }
 
-/// Makes up for a target's new unit, by its location and log scale among the outputs.
+/// Makes up for a target's new unit, by its location and log scale among the outputs. Whether it could: else nothing has changed.
 pub fn target(
     shape: &Shape,
     [location, log_scale]: [usize; 2],
     Rescaling { ratio, shift }: Rescaling,
     weights: &mut Weights<'_>,
-) {
+) -> bool {
     let bias = shape.output_bias().start;
-    let scaled: Vec<usize> =
-        shape.output_column(location).chain(shape.linear_column(location)).chain([bias + location]).collect();
-    for values in &mut weights.values {
-        for &at in &scaled {
-            values[at] = (f64::from(values[at]) / ratio) as f32;
+    let places: Vec<usize> = shape
+        .output_column(location)
+        .chain(shape.linear_column(location))
+        .chain([bias + location, bias + log_scale])
+        .collect();
+    let (_, scaled) = places.split_last().expect("the log scale's");
+    weights.change(&places, |weights| {
+        for values in &mut weights.values {
+            for &at in scaled {
+                values[at] = (f64::from(values[at]) / ratio) as f32;
+            }
+            values[bias + location] = (f64::from(values[bias + location]) - shift / ratio) as f32;
+            values[bias + log_scale] = (f64::from(values[bias + log_scale]) - ratio.ln()) as f32;
         }
-        values[bias + location] = (f64::from(values[bias + location]) - shift / ratio) as f32;
-        values[bias + log_scale] = (f64::from(values[bias + log_scale]) - ratio.ln()) as f32;
-    }
-    if let Some([first, second]) = &mut weights.moments {
-        for &at in &scaled {
-            first[at] = (f64::from(first[at]) * ratio) as f32;
-            second[at] = (f64::from(second[at]) * ratio * ratio) as f32;
+        if let Some([first, second]) = &mut weights.moments {
+            for &at in scaled {
+                first[at] = (f64::from(first[at]) * ratio) as f32;
+                second[at] = (f64::from(second[at]) * ratio * ratio) as f32;
+            }
         }
-    }
+    })
 }
 
 #[cfg(test)]
@@ -136,12 +171,12 @@ mod tests {
                 renewed.push(row(if missing { [0.0, 1.0] } else { [z as f32, 0.0] }));
             }
             let by_outputs: Vec<f32> = (0..40 * shape.num_outputs()).map(|_| draws.normal() as f32).collect();
-            let change = |change: &dyn Fn(&mut Weights<'_>)| {
+            let change = |change: &dyn Fn(&mut Weights<'_>) -> bool| {
                 let (mut values, mut average) = (weights.clone(), drawn(&shape, 3));
                 let mut first = gradient(&shape, &weights, &rows, &by_outputs);
                 let mut second = first.iter().map(|g| g * g).collect::<Vec<f32>>();
                 let moments = Some([&mut first[..], &mut second[..]]);
-                change(&mut Weights { values: [&mut values, &mut average], moments });
+                assert!(change(&mut Weights { values: [&mut values, &mut average], moments }));
                 assert!(second.iter().all(|moment| *moment >= 0.0));
                 (values, first)
             };
@@ -159,6 +194,27 @@ mod tests {
                 .step_by(shape.num_outputs())
                 .for_each(|by| *by *= rescaling.ratio as f32);
             assert_near(&first, &gradient(&shape, &values, &rows, &by_new));
+        }
+    }
+
+    #[test]
+    fn what_would_not_stay_finite_does_not_change() {
+        let (density, shape) = net();
+        let weights = drawn(&shape, 1);
+        let unit = density.unit().expect("a tail has a location");
+        let changes: [&dyn Fn(&mut Weights<'_>, Rescaling) -> bool; 2] =
+            [&|weights, rescaling| input(&shape, 2, rescaling, weights), &|weights, rescaling| {
+                target(&shape, [unit.locations[0], unit.log_scales[0]], rescaling, weights)
+            }];
+        for change in changes {
+            for ratio in [1e-60, 1e60] {
+                let (mut values, mut average) = (weights.clone(), weights.clone());
+                let (mut first, mut second) = (weights.clone(), weights.clone());
+                let mut all =
+                    Weights { values: [&mut values, &mut average], moments: Some([&mut first, &mut second]) };
+                assert!(!change(&mut all, Rescaling { ratio, shift: 0.5 }), "{ratio}");
+                assert_eq!([values, average, first, second], [&weights[..]; 4], "{ratio}");
+            }
         }
     }
 
@@ -182,7 +238,8 @@ mod tests {
             };
             let (mut of_input, mut average) = (weights.clone(), weights.clone());
             let values = [&mut of_input[..], &mut average[..]];
-            input(&shape, 2, rescaling, &mut Weights { values, moments: None });
+            let could = input(&shape, 2, rescaling, &mut Weights { values, moments: None });
+            prop_assert!(could);
             prop_assert_eq!(&of_input, &average);
             for present in [true, false] {
                 let before = log_density(&density, &shape, &weights, &row(present, x), y);
@@ -193,7 +250,9 @@ mod tests {
             let unit = density.unit().expect("a tail has a location");
             let (mut of_target, mut average) = (weights.clone(), weights.clone());
             let values = [&mut of_target[..], &mut average[..]];
-            target(&shape, [unit.locations[0], unit.log_scales[0]], rescaling, &mut Weights { values, moments: None });
+            let place = [unit.locations[0], unit.log_scales[0]];
+            let could = target(&shape, place, rescaling, &mut Weights { values, moments: None });
+            prop_assert!(could);
             let before = log_density(&density, &shape, &weights, &row(true, x), y);
             let after = log_density(&density, &shape, &of_target, &row(true, x), (y - shift) / ratio) - ratio.ln();
             prop_assert!((after - before).abs() < 1e-4 * (1.0 + before.abs()), "{before} {after}");
