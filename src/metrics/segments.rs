@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
+use ahash::RandomState;
 use prometheus::{Gauge, IntCounter};
 
 use super::{
@@ -26,7 +27,7 @@ pub struct Segments {
     quantiles: Family<prometheus::IntCounterVec>,
     /// The quantiles' names.
     levels: Vec<String>,
-    known: Mutex<HashMap<String, Segment>>,
+    known: Mutex<HashMap<String, Segment, RandomState>>,
 }
 
 #[derive(Debug)]
@@ -63,15 +64,14 @@ impl Segments {
     /// Counts an event whose target came: its log score in nats, and its PIT against each quantile's level, in the order of the quantiles.
     pub fn observe(&self, value: Option<&str>, log_score: f64, pits: impl Iterator<Item = (f64, f64)>) {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let is_room = known.len() - usize::from(known.contains_key(NONE)) < MAX_SEGMENTS;
-        let name = match value.map(|value| &value[..value.floor_char_boundary(MAX_LABEL_BYTES)]) {
-            None => NONE,
-            Some(value) if is_room || known.contains_key(value) => value,
-            Some(_) => OTHER,
-        };
+        let mut name = value.map_or(NONE, |value| &value[..value.floor_char_boundary(MAX_LABEL_BYTES)]);
         // Looked up before it is entered: a name is copied once.
         if !known.contains_key(name) {
-            known.insert(name.to_owned(), self.segment(name));
+            let is_room = known.len() - usize::from(known.contains_key(NONE)) < MAX_SEGMENTS;
+            if value.is_some() && !is_room {
+                name = OTHER;
+            }
+            known.entry(name.to_owned()).or_insert_with(|| self.segment(name));
         }
         let Some(segment) = known.get_mut(name) else { return };
         segment.outcomes.inc();
