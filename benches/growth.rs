@@ -90,12 +90,12 @@ fn cost(size: Size) -> Cost {
     let mut actions = Vec::new();
     let mut take = |operator: &mut Operator, count: usize| {
         // Made before the clock runs.
-        let events: Vec<Event> = (next..next + count).map(|nth| size.event(nth)).collect();
+        let records: Vec<Record> = (next..next + count).map(|nth| size.event(nth).into()).collect();
         next += count;
         let begun = Instant::now();
-        for block in events.chunks(RECORDS_AT_ONCE) {
-            for event in block {
-                operator.push(Input::Record(Record::Event(event.clone())));
+        for block in records.chunks(RECORDS_AT_ONCE) {
+            for record in block {
+                operator.push(Input::Record(record.clone()));
             }
             while operator.take_next(&mut actions).is_some() {}
             operator.complete(&actions);

@@ -67,7 +67,7 @@ struct Stream {
 
 impl Stream {
     fn new(events: Vec<Record>) -> Self {
-        let event = |record| if let Record::Event(event) = record { Some(event) } else { None };
+        let event = |record| if let Record::Event(event) = record { Some((*event).clone()) } else { None };
         Self { events: events.into_iter().filter_map(event).collect(), next: 0 }
     }
 
@@ -77,7 +77,7 @@ impl Stream {
         event.target.take_if(|_| !has_target);
         (event.offset, event.time_us) = (self.next, self.next);
         self.next += 1;
-        Input::Record(Record::Event(event))
+        Input::Record(Record::from(event))
     }
 }
 
@@ -175,9 +175,9 @@ fn figures(c: &mut Criterion) {
                 params
             })
             .collect();
-        let mut next = params.iter().cycle();
+        let (mut next, event) = (params.iter().cycle(), Event::bare([].into(), None));
         group.bench_function(name, |b| {
-            b.iter(|| figures.evaluate(&[(black_box(next.next().expect("it cycles")), &[])]));
+            b.iter(|| figures.evaluate(&[(black_box(next.next().expect("it cycles")), &event)]));
         });
     }
     group.finish();

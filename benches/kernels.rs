@@ -20,7 +20,7 @@ use tailwater::{
         net::{Shape, Workspace},
         noise::Draws,
     },
-    record::{Decoder, Message},
+    record::{Decoder, Event, Message},
     score::figures::Figures,
 };
 
@@ -197,7 +197,8 @@ fn density(config: &Config, machine: &Machine) {
             bent(seed).chain(densities.baseline.initial(&[])).chain(own).collect()
         })
         .collect();
-    let asked: Vec<(&[f32], &[f64])> = rows.iter().map(|row| (row.as_slice(), &[][..])).collect();
+    let event = Event::bare([].into(), None);
+    let asked: Vec<_> = rows.iter().map(|row| (row.as_slice(), &event)).collect();
     let took = seconds(|| drop(black_box(figures.evaluate(black_box(&asked)))));
     let (thresholds, levels) = (config.score.exceed.len() as f64, config.score.quantiles.len() as f64);
     let own = TAIL[0] + SF + 12.0;

@@ -70,6 +70,7 @@ fn backtest(num_events: u64, figures: Figures) -> ModelSummary {
         };
         let Figures { exceed, quantiles: [q1, q50, q99], shortfall } = figures;
         let score = Score {
+            held_back: Default::default(),
             epoch: 1,
             updates: 1,
             status: Status::Ok,

@@ -352,6 +352,7 @@ mod tests {
         };
         let is_warm = !figures[0].is_nan();
         let score = Score {
+            held_back: Default::default(),
             epoch: 0,
             updates: 7,
             status: if is_warm { Status::Ok } else { Status::Warmup },

@@ -3,9 +3,14 @@
 use std::{f64::consts::LN_2, slice, sync::Arc};
 
 use super::{
-    Density, Level, Likelihood, Shortfall, Side, Workspace, blend_rows::Block, limited::between_and_median,
+    Asked, Density, Level, Likelihood, Shortfall, Side, Told, Workspace, blend_rows::Block,
+    limited::between_and_median,
 };
-use crate::{flow::Stack, math::scalar::log_sum_exp, model::normaliser::FURTHEST};
+use crate::{
+    flow::Stack,
+    math::{scalar::log_sum_exp, vector},
+    model::normaliser::FURTHEST,
+};
 
 /// How many parameters the mixture adds to those of its parts.
 pub const NUM_OWN_PARAMS: usize = 3;
@@ -92,6 +97,23 @@ pub(super) fn to_baseline(y: f64, shift: f64, ratio: f64) -> f64 {
     if y.is_finite() { own.clamp(-FURTHEST, FURTHEST) } else { own }
 }
 
+/// The mixture's probability of what the net and the baseline give these; to be inlined into loops over rows, too.
+#[inline(always)]
+pub(super) fn of_both([of_net, share]: [f64; 2], net: f64, baseline: f64) -> f64 {
+    (of_net * net + share * baseline).min(1.0)
+}
+
+/// Its log density, or the logarithm of its probability, from theirs; to be inlined into loops over rows, too.
+#[inline(always)]
+pub(super) fn log_of_both([of_net, share]: [f64; 2], net: f64, baseline: f64, is_probability: bool) -> f64 {
+    let larger = if net > baseline { net } else { baseline };
+    let sum = of_net * vector::exp(net - larger) + share * vector::exp(baseline - larger);
+    let log = larger + vector::ln(sum);
+    let log = if is_probability && log > 0.0 { 0.0 } else { log };
+    // Neither holds it possible, or only one that has no share.
+    if larger == f64::NEG_INFINITY || sum == 0.0 { f64::NEG_INFINITY } else { log }
+}
+
 /// Where Newton's method goes from a place on the way to a quantile.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Newton {
@@ -142,13 +164,12 @@ impl Blend {
     }
 
     /// log v of a row.
-    fn log_share(&self, params: &[f32]) -> f64 {
-        f64::from(params[self.net.num_params() + self.baseline.num_params()])
+    fn log_share(params: &[f32]) -> f64 {
+        f64::from(Self::own(params)[0])
     }
 
-    /// 1 − v and v of a row.
-    pub(super) fn shares(&self, params: &[f32]) -> [f64; 2] {
-        let log_share = self.log_share(params);
+    /// 1 − v and v, from log v.
+    pub(super) fn shares(log_share: f64) -> [f64; 2] {
         [-log_share.exp_m1(), log_share.exp()]
     }
 
@@ -158,20 +179,20 @@ impl Blend {
     }
 
     /// What it adds to the parameters of its parts.
-    pub(super) fn own<'a>(&self, params: &'a [f32]) -> &'a [f32] {
-        &params[self.net.num_params() + self.baseline.num_params()..]
+    pub(super) fn own(params: &[f32]) -> &[f32; NUM_OWN_PARAMS] {
+        params.last_chunk().expect("a row ends with them")
     }
 
     /// Whether a row is of more than the baseline.
     #[must_use]
     pub fn has_net(&self, params: &[f32]) -> bool {
-        self.log_share(params) < 0.0
+        Self::log_share(params) < 0.0
     }
 
     /// Whether the net has the larger share in a row.
     #[must_use]
     pub fn is_mostly_net(&self, params: &[f32]) -> bool {
-        self.log_share(params) < -LN_2
+        Self::log_share(params) < -LN_2
     }
 
     /// The baseline's log density at `y`, in nats; with `half`, the log probability of the interval around it.
@@ -225,11 +246,12 @@ impl Density for Blend {
     fn load(&self, params: &[f32], ws: &mut Workspace) {
         let parts = parts(ws);
         let (net, rest) = params.split_at(self.net.num_params());
-        let (baseline, own) = rest.split_at(self.baseline.num_params());
+        let (baseline, _) = rest.split_at(self.baseline.num_params());
         self.baseline.load(baseline, &mut parts.baseline);
-        parts.shares = self.shares(params);
-        parts.log_shares = [parts.shares[0].ln(), self.log_share(params)];
-        (parts.shift, parts.ratio) = (f64::from(own[1]), f64::from(own[2]));
+        let [log_share, shift, ratio] = Self::own(params).map(f64::from);
+        parts.shares = Self::shares(log_share);
+        parts.log_shares = [parts.shares[0].ln(), log_share];
+        (parts.shift, parts.ratio) = (shift, ratio);
         if parts.has_net() {
             self.net.load(net, &mut parts.net);
         }
@@ -245,18 +267,15 @@ impl Density for Blend {
         let mut baseline =
             self.baseline.likelihood(own, half.map(|half| half / parts.ratio), &mut parts.baseline);
         if half.is_none() {
-            baseline.log -= parts.ratio.ln();
+            baseline.log -= vector::ln(parts.ratio);
         }
         if !parts.has_net() {
             return baseline;
         }
         let net = self.net.likelihood(y, half, &mut parts.net);
-        let [of_net, share] = parts.shares;
-        let log = log_sum_exp(&[parts.log_shares[0] + net.log, parts.log_shares[1] + baseline.log]);
         Likelihood {
-            // A probability is no more than one.
-            log: if half.is_some() { log.min(0.0) } else { log },
-            below: (of_net * net.below + share * baseline.below).min(1.0),
+            log: log_of_both(parts.shares, net.log, baseline.log, half.is_some()),
+            below: of_both(parts.shares, net.below, baseline.below),
             log_parts: Some([net.log, baseline.log]),
         }
     }
@@ -322,9 +341,8 @@ impl Density for Blend {
             return out.copy_from_slice(of_baseline);
         }
         self.net.exceed(ys, out, &mut parts.net);
-        let [of_net, share] = parts.shares;
-        for (out, of_baseline) in out.iter_mut().zip(of_baseline) {
-            *out = (of_net * *out + share * of_baseline).min(1.0);
+        for (out, &of_baseline) in out.iter_mut().zip(of_baseline) {
+            *out = of_both(parts.shares, *out, of_baseline);
         }
     }
 
@@ -346,15 +364,8 @@ impl Density for Blend {
         }
     }
 
-    fn exceed_and_quantiles(
-        &self,
-        rows: &[&[f32]],
-        ys: &[f64],
-        levels: &[Level],
-        out: [&mut [f64]; 2],
-        ws: &mut Workspace,
-    ) {
-        self.of_rows(rows, ys, levels, out, ws);
+    fn tell(&self, asked: &Asked<'_>, told: Told<'_>, ws: &mut Workspace) {
+        self.tell_of_rows(asked, told, ws);
     }
 
     /// The mean of what exceeds the quantile, which is each part's by its share, over its probability.

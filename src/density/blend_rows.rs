@@ -1,16 +1,16 @@
 //! What a [`Blend`] of two stacks of flows says of many rows at once: to the bit what it says of each alone.
 
 use super::{
-    Blend, Density, Level, Workspace,
+    Asked, Blend, Density, Likelihood, Told, Workspace,
     blend::{self, MOST_STEPS, Newton, is_next_to_nothing, parts},
-    one_row,
+    is_narrow, nfn, tell_of_loaded,
 };
 use crate::{
     flow::{
         Stack,
         rows::{Column, ROWS, Rows},
     },
-    math::vector::{Loops, density, normal_sf},
+    math::vector::{Loops, density, ln, normal_sf},
 };
 
 /// Fewer rows than this are faster one by one: a block takes as long however few of its rows are asked for.
@@ -31,6 +31,22 @@ pub struct Block {
     exceed: Vec<Column<ROWS>>,
     /// How far each row has got to the quantile of each level.
     quantiles: Vec<[Newton; ROWS]>,
+    /// The target of each row, and how far from there it may be.
+    target: Column<ROWS>,
+    half: Column<ROWS>,
+    worth: Worth,
+}
+
+/// What the targets of a block's rows are worth.
+#[derive(Debug, Clone)]
+struct Worth {
+    /// By the mixture.
+    log: Column<ROWS>,
+    below: Column<ROWS>,
+    /// By its parts.
+    log_parts: [Column<ROWS>; 2],
+    /// Where all of that is right.
+    is_taken: [bool; ROWS],
 }
 
 impl Block {
@@ -44,85 +60,90 @@ impl Block {
             ratio: ZEROS,
             exceed: Vec::new(),
             quantiles: Vec::new(),
+            target: ZEROS,
+            half: ZEROS,
+            worth: Worth { log: ZEROS, below: ZEROS, log_parts: [ZEROS; 2], is_taken: [false; ROWS] },
         }
     }
 
-    /// Takes what a blend adds to its parts' parameters, and the numbers to exceed.
-    fn take(&mut self, row: usize, shares: [f64; 2], own: &[f32], ys: &[f64]) {
+    /// Takes what a row is asked, and what a blend adds to its parts' parameters.
+    fn take(&mut self, row: usize, asked: &Asked<'_>, shares: [f64; 2], [shift, ratio]: [f64; 2]) {
         (self.shares[0][row], self.shares[1][row]) = (shares[0], shares[1]);
-        (self.shift[row], self.ratio[row]) = (f64::from(own[1]), f64::from(own[2]));
-        for (column, &y) in self.exceed.iter_mut().zip(ys) {
+        (self.shift[row], self.ratio[row]) = (shift, ratio);
+        for (column, &y) in self.exceed.iter_mut().zip(asked.ys) {
             column[row] = y;
         }
+        // Where there is none, any will do.
+        let target = asked.targets.first().copied().filter(|y| !y.is_nan());
+        self.target[row] = target.unwrap_or(0.0);
+        self.half[row] = asked.halves.and_then(|halves| halves.first()).copied().unwrap_or(1.0);
     }
 }
 
 impl Blend {
-    /// [`Density::exceed_and_quantiles`].
-    pub(super) fn of_rows(
-        &self,
-        rows: &[&[f32]],
-        ys: &[f64],
-        levels: &[Level],
-        [exceed, quantiles]: [&mut [f64]; 2],
-        ws: &mut Workspace,
-    ) {
-        let num_ys = ys.len() / rows.len().max(1);
-        for (nth, rows) in rows.chunks(ROWS).enumerate() {
-            let [ys_at, levels_at] =
-                [num_ys, levels.len()].map(|len| nth * ROWS * len..(nth * ROWS + rows.len()) * len);
-            let ys = &ys[ys_at.clone()];
-            let out = [&mut exceed[ys_at], &mut quantiles[levels_at]];
-            self.of_block(rows, ys, levels, out, ws);
+    /// [`Density::tell`].
+    pub(super) fn tell_of_rows(&self, asked: &Asked<'_>, mut told: Told<'_>, ws: &mut Workspace) {
+        let num_rows = asked.rows.len();
+        for begin in (0..num_rows).step_by(ROWS) {
+            let rows = begin..(begin + ROWS).min(num_rows);
+            self.tell_of_block(&asked.part(rows.clone()), told.part(rows, asked), ws);
         }
     }
 
-    fn of_block(
-        &self,
-        rows: &[&[f32]],
-        ys: &[f64],
-        levels: &[Level],
-        [exceed, quantiles]: [&mut [f64]; 2],
-        ws: &mut Workspace,
-    ) {
-        let num_ys = ys.len() / rows.len();
+    fn tell_of_block(&self, asked: &Asked<'_>, mut told: Told<'_>, ws: &mut Workspace) {
         let block = match self.stacks_over_rows() {
-            Some([net, baseline]) if rows.len() >= FEWEST => {
+            Some([net, baseline]) if asked.rows.len() >= FEWEST => {
                 let mut block = parts(ws).block.take().unwrap_or_else(|| Box::new(Block::new(net, baseline)));
-                block.exceed.resize(num_ys, ZEROS);
-                block.quantiles.resize(levels.len(), [Newton::Astray; ROWS]);
-                for (row, params) in rows.iter().enumerate() {
-                    block.take(row, self.shares(params), self.own(params), &ys[row * num_ys..][..num_ys]);
+                block.exceed.resize(asked.num_ys(), ZEROS);
+                block.quantiles.resize(asked.levels.len(), [Newton::Astray; ROWS]);
+                let (mut last, mut shares) = (f64::NAN, [f64::NAN; 2]);
+                for (row, params) in asked.rows.iter().enumerate() {
+                    let [log_share, shift, ratio] = Self::own(params).map(f64::from);
+                    // While no target comes it stays as it is.
+                    if log_share != last {
+                        (last, shares) = (log_share, Self::shares(log_share));
+                    }
+                    block.take(row, &asked.part(row..row + 1), shares, [shift, ratio]);
                 }
-                let num_params = net.num_params();
-                Figures { net, baseline, rows, num_params, levels, block: &mut block }.run();
+                Figures { net, baseline, asked, block: &mut block }.run();
                 Some(block)
             }
             _ => None,
         };
-        for (row, params) in rows.iter().enumerate() {
-            let ys = &ys[row * num_ys..][..num_ys];
-            let exceed = &mut exceed[row * num_ys..][..num_ys];
-            let quantiles = &mut quantiles[row * levels.len()..][..levels.len()];
+        for (row, params) in asked.rows.iter().enumerate() {
+            let (asked, told) = (asked.part(row..row + 1), told.part(row..row + 1, asked));
             let is_taken = |block: &&Block| block.net.is_taken()[row] && block.baseline.is_taken()[row];
             let of_block = block.as_deref().filter(is_taken).filter(|_| self.is_mostly_net(params));
             let Some(block) = of_block else {
-                one_row(self, params, ys, levels, [exceed, quantiles], ws);
+                self.load(params, ws);
+                tell_of_loaded(self, &asked, told, ws);
                 continue;
             };
-            exceed.iter_mut().zip(&block.exceed).for_each(|(out, column)| *out = column[row]);
+            told.exceed.iter_mut().zip(&block.exceed).for_each(|(out, column)| *out = column[row]);
             let mut is_loaded = false;
-            for ((out, level), found) in quantiles.iter_mut().zip(levels).zip(&block.quantiles) {
+            let mut load = |ws: &mut Workspace| {
+                if !std::mem::replace(&mut is_loaded, true) {
+                    self.load(params, ws);
+                }
+            };
+            for ((out, level), found) in told.quantiles.iter_mut().zip(asked.levels).zip(&block.quantiles) {
                 *out = match found[row] {
                     Newton::Done(quantile) => quantile,
                     _ => {
-                        if !std::mem::replace(&mut is_loaded, true) {
-                            self.load(params, ws);
-                        }
+                        load(ws);
                         self.search(level, ws)
                     }
                 };
             }
+            let Some(likelihood) = told.likelihoods.first_mut() else { continue };
+            let worth = &block.worth;
+            *likelihood = if worth.is_taken[row] {
+                let log_parts = Some(worth.log_parts.map(|column| column[row]));
+                Likelihood { log: worth.log[row], below: worth.below[row], log_parts }
+            } else {
+                load(ws);
+                self.likelihood(asked.targets[0], asked.halves.map(|halves| halves[0]), ws)
+            };
         }
         if block.is_some() {
             parts(ws).block = block;
@@ -134,17 +155,14 @@ impl Blend {
 struct Figures<'a> {
     net: &'a Stack,
     baseline: &'a Stack,
-    rows: &'a [&'a [f32]],
-    /// The net's.
-    num_params: usize,
-    levels: &'a [Level],
+    asked: &'a Asked<'a>,
     block: &'a mut Block,
 }
 
 impl Loops for Figures<'_> {
     #[inline(always)]
     fn call(self) {
-        let Self { net, baseline, rows, num_params, levels, block } = self;
+        let Self { net, baseline, asked: Asked { rows, levels, targets, halves, .. }, block } = self;
         let Block {
             net: of_net,
             baseline: of_baseline,
@@ -153,7 +171,11 @@ impl Loops for Figures<'_> {
             ratio,
             exceed,
             quantiles,
+            target,
+            half,
+            worth,
         } = block;
+        let num_params = net.num_params();
         of_net.take(rows.iter().map(|params| &params[..num_params]));
         net.prepare_rows(of_net);
         of_baseline.take(rows.iter().map(|params| &params[num_params..]));
@@ -163,8 +185,29 @@ impl Loops for Figures<'_> {
             let sf = exceeds(baseline, &mut own, of_baseline);
             let net_sf = exceeds(net, column, of_net);
             for row in 0..ROWS {
-                column[row] = (rest[row] * net_sf[row] + share[row] * sf[row]).min(1.0);
+                column[row] = blend::of_both([rest[row], share[row]], net_sf[row], sf[row]);
             }
+        }
+        if !targets.is_empty() {
+            let (mut own, mut own_half) = (to_baseline(target, shift, ratio), *half);
+            for row in 0..ROWS {
+                own_half[row] /= ratio[row];
+            }
+            worth.is_taken = [true; ROWS];
+            let is_taken = &mut worth.is_taken;
+            let is_rounded = halves.is_some();
+            let [net_log, net_below] = likelihoods(net, target, is_rounded.then_some(half), of_net, is_taken);
+            let own_half = is_rounded.then_some(&own_half);
+            let [mut log, below] = likelihoods(baseline, &mut own, own_half, of_baseline, is_taken);
+            for row in 0..ROWS {
+                if !is_rounded {
+                    log[row] -= ln(ratio[row]);
+                }
+                let shares = [rest[row], share[row]];
+                worth.log[row] = blend::log_of_both(shares, net_log[row], log[row], is_rounded);
+                worth.below[row] = blend::of_both(shares, net_below[row], below[row]);
+            }
+            worth.log_parts = [net_log, log];
         }
         for (level, found) in levels.iter().zip(quantiles) {
             let (mut y, mut density) = ([level.z(); ROWS], [level.density_of_z(); ROWS]);
@@ -202,6 +245,40 @@ impl Loops for Figures<'_> {
             }
         }
     }
+}
+
+/// What each row's target, which it moves, is worth: its log, and P(Y ≤ y) at it or at its interval's lower end; and whether that is so.
+#[inline(always)]
+fn likelihoods(
+    stack: &Stack,
+    target: &mut Column<ROWS>,
+    half: Option<&Column<ROWS>>,
+    rows: &mut Rows<ROWS>,
+    is_taken: &mut [bool; ROWS],
+) -> [Column<ROWS>; 2] {
+    let (mut log, mut below) = (ZEROS, ZEROS);
+    let Some(half) = half else {
+        let mut slopes = [1.0; ROWS];
+        stack.forward_rows_and_slopes(target, &mut slopes, rows);
+        for row in 0..ROWS {
+            is_taken[row] &= nfn::is_usual_point(slopes[row]);
+            [log[row], below[row]] = nfn::of_point(target[row], slopes[row]);
+        }
+        return [log, below];
+    };
+    let mut high = *target;
+    for row in 0..ROWS {
+        is_taken[row] &= !is_narrow(target[row], half[row]);
+        high[row] += half[row];
+        target[row] -= half[row];
+    }
+    stack.forward_rows(target, rows);
+    stack.forward_rows(&mut high, rows);
+    for row in 0..ROWS {
+        is_taken[row] &= nfn::is_usual_interval(target[row], high[row]);
+        [log[row], below[row]] = nfn::of_interval(target[row], high[row]);
+    }
+    [log, below]
 }
 
 /// P(Y > y) and the density of each row's y, which it moves to the base.
@@ -248,7 +325,7 @@ mod tests {
     use super::*;
     use crate::{
         config::FlowKind,
-        density::{Learnable, Nfn},
+        density::{Learnable, Level, Nfn, tests::Room},
         model::noise::Draws,
     };
 
@@ -271,21 +348,23 @@ mod tests {
         let slices: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
         let ys: Vec<f64> = (0..2 * rows.len()).map(|nth| 3.0 * Draws::new(9, 1, nth).normal()).collect();
         let levels = [0.01, 0.5, 0.999].map(Level::from_p);
-        let [mut exceed, mut quantiles] = [2, 3].map(|n| vec![0.0; n * rows.len()]);
-        let mut ws = blend.workspace();
-        blend.of_rows(&slices, &ys, &levels, [&mut exceed, &mut quantiles], &mut ws);
-        // What is left there is of the last rows.
-        let block = parts(&mut ws).block.take().unwrap();
-        assert!(block.net.is_taken().iter().chain(block.baseline.is_taken()).all(|is_taken| *is_taken));
-        let num_found =
-            |found: &[Newton; ROWS]| found.iter().filter(|f| matches!(f, Newton::Done(_))).count();
-        assert!(block.quantiles.iter().all(|found| num_found(found) == ROWS), "{:?}", block.quantiles);
-        for (nth, row) in slices.iter().enumerate() {
-            let [mut one_exceed, mut one_quantiles] = [vec![0.0; 2], vec![0.0; 3]];
-            let out = [&mut one_exceed[..], &mut one_quantiles[..]];
-            one_row(&blend, row, &ys[2 * nth..][..2], &levels, out, &mut ws);
-            assert_eq!(exceed[2 * nth..][..2], one_exceed, "{nth}");
-            assert_eq!(quantiles[3 * nth..][..3], one_quantiles, "{nth}");
+        let targets: Vec<f64> = (0..rows.len()).map(|nth| 2.0 * Draws::new(8, 1, nth).normal()).collect();
+        let halves: Vec<f64> = (0..rows.len()).map(|nth| Draws::new(7, 1, nth).uniform()).collect();
+        for halves in [None, Some(&halves[..])] {
+            let mut ws = blend.workspace();
+            let asked = Asked { rows: &slices, ys: &ys, levels: &levels, targets: &targets, halves };
+            let told = Room::of(&asked, |told, asked| blend.tell(asked, told, &mut ws));
+            // What is left there is of the last rows.
+            let block = parts(&mut ws).block.take().unwrap();
+            assert!(block.net.is_taken().iter().chain(block.baseline.is_taken()).all(|is_taken| *is_taken));
+            assert!(block.worth.is_taken.iter().all(|is_taken| *is_taken));
+            let num_found =
+                |found: &[Newton; ROWS]| found.iter().filter(|f| matches!(f, Newton::Done(_))).count();
+            assert!(block.quantiles.iter().all(|found| num_found(found) == ROWS), "{:?}", block.quantiles);
+            for nth in 0..rows.len() {
+                let one = Room::of(&asked.part(nth..nth + 1), |told, asked| blend.tell(asked, told, &mut ws));
+                assert_eq!(told.bits(nth), one.bits(0), "{nth}");
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ pub use nfn::Nfn;
 pub use positive::Positive;
 pub use shortfall::Shortfall;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     config::{Calibrate, Config, FlowKind, ModelKind, Support},
@@ -140,21 +140,12 @@ pub trait Density: Send + Sync {
         }
     }
 
-    /// P(Y > y) of each row's own numbers y (as many a row), and each row's quantiles of these levels, row by row, for d = 1. What a row says
-    /// depends on no other.
-    fn exceed_and_quantiles(
-        &self,
-        rows: &[&[f32]],
-        ys: &[f64],
-        levels: &[Level],
-        [exceed, quantiles]: [&mut [f64]; 2],
-        ws: &mut Workspace,
-    ) {
-        let num_ys = ys.len() / rows.len().max(1);
-        for (nth, row) in rows.iter().enumerate() {
-            let ys_at = nth * num_ys..(nth + 1) * num_ys;
-            let out = [&mut exceed[ys_at.clone()], &mut quantiles[nth * levels.len()..][..levels.len()]];
-            one_row(self, row, &ys[ys_at], levels, out, ws);
+    /// Answers for many rows at once, for d = 1. What a row says depends on no other.
+    fn tell(&self, asked: &Asked<'_>, mut told: Told<'_>, ws: &mut Workspace) {
+        for nth in 0..asked.rows.len() {
+            let row = nth..nth + 1;
+            self.load(asked.rows[nth], ws);
+            tell_of_loaded(self, &asked.part(row.clone()), told.part(row, asked), ws);
         }
     }
 
@@ -228,18 +219,86 @@ pub struct Likelihood {
     pub log_parts: Option<[f64; 2]>,
 }
 
-/// [`Density::exceed_and_quantiles`] of one row.
-fn one_row<D: Density + ?Sized>(
+impl Likelihood {
+    /// Of no target.
+    pub const NONE: Self = Self { log: f64::NAN, below: f64::NAN, log_parts: None };
+}
+
+/// What is asked of many rows of parameters at once, d = 1.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The rows.
+    pub rows: &'a [&'a [f32]],
+    /// Numbers y of which P(Y > y) is asked, as many of each row, row by row.
+    pub ys: &'a [f64],
+    /// Levels of which each row's quantiles are asked.
+    pub levels: &'a [Level],
+    /// Each row's target, NaN where it has none; none at all where no row has one.
+    pub targets: &'a [f64],
+    /// How far from that value the target may be, where it is rounded.
+    pub halves: Option<&'a [f64]>,
+}
+
+/// Room for the answers, row by row.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// P(Y > y) of each number.
+    pub exceed: &'a mut [f64],
+    /// The quantiles.
+    pub quantiles: &'a mut [f64],
+    /// What the targets are worth; what stands here for a row that has none says nothing.
+    pub likelihoods: &'a mut [Likelihood],
+}
+
+impl Asked<'_> {
+    /// How many numbers each row has.
+    fn num_ys(&self) -> usize {
+        self.ys.len() / self.rows.len().max(1)
+    }
+
+    /// What is asked of some of the rows.
+    fn part(&self, rows: Range<usize>) -> Self {
+        let of_targets = if self.targets.is_empty() { 0..0 } else { rows.clone() };
+        Self {
+            ys: &self.ys[times(&rows, self.num_ys())],
+            levels: self.levels,
+            targets: &self.targets[of_targets.clone()],
+            halves: self.halves.map(|halves| &halves[of_targets]),
+            rows: &self.rows[rows],
+        }
+    }
+}
+
+impl Told<'_> {
+    /// Room for what was asked of some of the rows.
+    fn part(&mut self, rows: Range<usize>, asked: &Asked<'_>) -> Told<'_> {
+        Told {
+            exceed: &mut self.exceed[times(&rows, asked.num_ys())],
+            quantiles: &mut self.quantiles[times(&rows, asked.levels.len())],
+            likelihoods: &mut self.likelihoods[if asked.targets.is_empty() { 0..0 } else { rows }],
+        }
+    }
+}
+
+/// The places of rows of so many numbers.
+fn times(rows: &Range<usize>, numbers: usize) -> Range<usize> {
+    rows.start * numbers..rows.end * numbers
+}
+
+/// [`Density::tell`] of one row, which is loaded.
+pub fn tell_of_loaded<D: Density + ?Sized>(
     density: &D,
-    row: &[f32],
-    ys: &[f64],
-    levels: &[Level],
-    [exceed, quantiles]: [&mut [f64]; 2],
+    asked: &Asked<'_>,
+    told: Told<'_>,
     ws: &mut Workspace,
 ) {
-    density.load(row, ws);
-    density.exceed(ys, exceed, ws);
-    density.quantiles(levels, quantiles, ws);
+    density.exceed(asked.ys, told.exceed, ws);
+    density.quantiles(asked.levels, told.quantiles, ws);
+    if let (&[y], [likelihood]) = (asked.targets, told.likelihoods)
+        && !y.is_nan()
+    {
+        *likelihood = density.likelihood(y, asked.halves.map(|halves| halves[0]), ws);
+    }
 }
 
 /// [`Learnable::log_likelihood_grads`] of any density.

@@ -103,17 +103,29 @@ impl Density for Nfn {
     }
 
     fn likelihood(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> Likelihood {
-        let (log, z) = match half {
+        let [log, below] = match half {
             Some(half) if !is_narrow(y, half) => {
                 let [low, high] = self.images([y - half, y + half], ws);
-                (normal::log_interval(low, high), low)
+                if is_usual_interval(low, high) {
+                    of_interval(low, high)
+                } else {
+                    [normal::log_interval(low, high), normal::cdf(low)]
+                }
             }
             _ => {
-                let (z, log_det) = self.stack.forward(&[y], Self::parts(ws).0);
-                (normal::log_pdf(z[0]) + log_det + half.map_or(0.0, |half| (2.0 * half).ln()), z[0])
+                let (stack, _) = Self::parts(ws);
+                let (mut z, mut slope) = ([y], [1.0]);
+                self.stack.forward_points_and_slopes(&mut z, &mut slope, stack);
+                let [log, below] = if is_usual_point(slope[0]) {
+                    of_point(z[0], slope[0])
+                } else {
+                    let (z, log_det) = self.stack.forward(&[y], stack);
+                    [normal::log_pdf(z[0]) + log_det, normal::cdf(z[0])]
+                };
+                [log + half.map_or(0.0, |half| (2.0 * half).ln()), below]
             }
         };
-        Likelihood { log, below: normal::cdf(z), log_parts: None }
+        Likelihood { log, below, log_parts: None }
     }
 
     fn tail_index(&self, axis: usize, side: Side, ws: &Workspace) -> f64 {
@@ -164,6 +176,31 @@ impl Density for Nfn {
         }
         self.stack.inverse_points_and_slopes(out, densities, Self::parts(ws).0);
     }
+}
+
+/// Whether [`of_interval`] says what an interval is worth whose ends have these images.
+#[inline(always)]
+pub(super) fn is_usual_interval(low: f64, high: f64) -> bool {
+    // NaN is not.
+    (low.abs() < f64::INFINITY) & (high.abs() < f64::INFINITY)
+}
+
+/// The log probability of the interval whose ends have these images, and P(Y ≤ y) at its lower end; to be inlined into loops, too.
+#[inline(always)]
+pub(super) fn of_interval(low: f64, high: f64) -> [f64; 2] {
+    [vector::log_interval(low, high), vector::normal_sf(-low)]
+}
+
+/// Whether [`of_point`] says what a point is worth where the flows have this slope.
+#[inline(always)]
+pub(super) fn is_usual_point(slope: f64) -> bool {
+    (slope > 1e-300) & (slope < f64::INFINITY)
+}
+
+/// The log density at the point with this image, where the flows have this slope, and P(Y ≤ y) there; to be inlined into loops, too.
+#[inline(always)]
+pub(super) fn of_point(z: f64, slope: f64) -> [f64; 2] {
+    [normal::log_pdf(z) + vector::ln(slope), vector::normal_sf(-z)]
 }
 
 /// [`Learnable::log_likelihood_grads`] of at most N rows.

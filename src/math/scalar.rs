@@ -1,6 +1,6 @@
 //! Elementary functions written so that they neither overflow nor cancel.
 
-use std::f64::consts::LN_2;
+use std::f64::consts::{LN_2, TAU};
 
 /// log(1 + eˣ): the smooth, positive rectifier.
 #[must_use]
@@ -25,6 +25,29 @@ pub fn sigmoid(x: f64) -> f64 {
 pub fn sech_squared(x: f64) -> f64 {
     let e = (-2.0 * x.abs()).exp();
     4.0 * e / ((1.0 + e) * (1.0 + e))
+}
+
+/// Sine and cosine of a share 0 ≤ s ≤ 1 of a full turn, to 1e-11: enough for numbers in single precision, and in half the time.
+#[must_use]
+pub fn sin_cos_of_turn(share: f64) -> (f64, f64) {
+    // So many quarters, and no more than an eighth to either side.
+    let quarters = (4.0 * share + 0.5) as u8;
+    let x = TAU * (share - 0.25 * f64::from(quarters));
+    let square = x * x;
+    // Taylor's series.
+    let series = |coefficients: [f64; 5]| coefficients.iter().rev().fold(0.0, |sum, c| sum * square + c);
+    let sine = x + x
+        * square
+        * series([-1.0 / 6.0, 1.0 / 120.0, -1.0 / 5_040.0, 1.0 / 362_880.0, -1.0 / 39_916_800.0]);
+    let cosine = 1.0
+        + square * series([-0.5, 1.0 / 24.0, -1.0 / 720.0, 1.0 / 40_320.0, -1.0 / 3_628_800.0])
+        + square.powi(6) / 479_001_600.0;
+    match quarters {
+        1 => (cosine, -sine),
+        2 => (-sine, -cosine),
+        3 => (-cosine, sine),
+        _ => (sine, cosine),
+    }
 }
 
 /// log Σ eˣ; −∞ of nothing.
@@ -75,6 +98,19 @@ pub fn lambert_w_of_exp(log: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sine_and_cosine_of_a_turn_are_right_to_11_digits() {
+        for nth in 0..=100_000 {
+            let share = f64::from(nth) / 100_000.0;
+            let (sine, cosine) = sin_cos_of_turn(share);
+            let (expected_sine, expected_cosine) = (TAU * share).sin_cos();
+            assert!(
+                (sine - expected_sine).abs() < 1e-11 && (cosine - expected_cosine).abs() < 1e-11,
+                "{share}: {sine} {cosine}"
+            );
+        }
+    }
 
     #[test]
     fn lambert_w_is_the_same_by_the_logarithm() {

@@ -4,10 +4,9 @@
 //! inputs, its standardised value and an indicator that is 1 where it is missing; a `cycle` gives sine and
 //! cosine (both 0 where it is missing: the circle's centre). A missing category is no column at all.
 
-use std::f64::consts::TAU;
-
 use crate::{
     config::{Feature, FeatureKind, Support},
+    math::scalar::sin_cos_of_turn,
     model::{
         saved::{Misfit, SavedFeature},
         standardiser::{Reach, Rescaling, Standardiser},
@@ -181,7 +180,9 @@ impl Inputs {
                 }
                 (Encoder::Number(_), _) => row.dense.extend([0.0, 1.0]),
                 (Encoder::Cycle { period }, Cell::Number(value)) => {
-                    let (sine, cosine) = (TAU * (value.rem_euclid(*period) / period)).sin_cos();
+                    let is_within = (0.0..*period).contains(value);
+                    let rest = if is_within { *value } else { value.rem_euclid(*period) };
+                    let (sine, cosine) = sin_cos_of_turn(rest / period);
                     row.dense.extend([sine as f32, cosine as f32]);
                 }
                 (Encoder::Cycle { .. }, _) => row.dense.extend([0.0, 0.0]),

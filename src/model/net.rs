@@ -215,10 +215,13 @@ impl Shape {
     /// Adds what takes the linear path from a row's dense inputs; to be inlined into [`Loops`].
     #[inline(always)]
     pub(super) fn add_linear(&self, linear: &[f32], dense: &[f32], out: &mut [f32]) {
-        for (&x, weights) in dense.iter().zip(linear.chunks_exact(self.locations.len().max(1))) {
-            for (&location, &weight) in self.locations.iter().zip(weights) {
-                out[location] = f32::mul_add(x, weight, out[location]);
+        // One location after the other, whose sum stays in a register.
+        for (nth, &location) in self.locations.iter().enumerate() {
+            let mut sum = out[location];
+            for (&x, weights) in dense.iter().zip(linear.chunks_exact(self.locations.len())) {
+                sum = f32::mul_add(x, weights[nth], sum);
             }
+            out[location] = sum;
         }
     }
 
@@ -270,32 +273,35 @@ impl Loops for Forward<'_> {
     }
 }
 
-/// Sums that stay in registers while a layer's inputs are gone through.
-const COLUMNS: usize = 16;
-
 /// sums += inputs · matrix, whose rows beyond the inputs are left out.
 #[inline(always)]
 fn add_product(sums: &mut [f32], inputs: &[f32], matrix: &[f32]) {
+    // A sum waits for each of its terms: many at once are as fast as few.
+    let at = add_columns::<32>(sums, 0, inputs, matrix);
+    let at = add_columns::<16>(sums, at, inputs, matrix);
     let width = sums.len();
-    for (nth, sums) in sums.chunks_mut(COLUMNS).enumerate() {
-        let rows = inputs.iter().zip(matrix.chunks_exact(width));
-        if let Some(sums) = sums.as_mut_array::<COLUMNS>() {
-            let mut kept = *sums;
-            for (&x, row) in rows {
-                let row = &row[nth * COLUMNS..][..COLUMNS];
-                for (sum, &weight) in kept.iter_mut().zip(row) {
-                    *sum = f32::mul_add(x, weight, *sum);
-                }
-            }
-            *sums = kept;
-        } else {
-            for (&x, row) in rows {
-                for (sum, &weight) in sums.iter_mut().zip(&row[nth * COLUMNS..]) {
-                    *sum = f32::mul_add(x, weight, *sum);
-                }
-            }
+    for (&x, row) in inputs.iter().zip(matrix.chunks_exact(width)) {
+        for (sum, &weight) in sums[at..].iter_mut().zip(&row[at..]) {
+            *sum = f32::mul_add(x, weight, *sum);
         }
     }
+}
+
+/// The same of the columns from `at` on, N at once, whose sums stay in registers while the inputs are gone through; where the rest begins.
+#[inline(always)]
+fn add_columns<const N: usize>(sums: &mut [f32], mut at: usize, inputs: &[f32], matrix: &[f32]) -> usize {
+    let width = sums.len();
+    while let Some(sums) = sums[at..].first_chunk_mut::<N>() {
+        let mut kept = *sums;
+        for (&x, row) in inputs.iter().zip(matrix.chunks_exact(width)) {
+            for (sum, &weight) in kept.iter_mut().zip(&row[at..][..N]) {
+                *sum = f32::mul_add(x, weight, *sum);
+            }
+        }
+        *sums = kept;
+        at += N;
+    }
+    at
 }
 
 /// The weights of the last layer that keep their value.

@@ -15,7 +15,10 @@
 //! Between any two records [`Operator::saved`] is all that the rest depends on. A restored operator first catches up
 //! (`restore`): what it takes until then was published before, and its actions are not to be done again.
 
-use std::{iter, sync::Arc};
+use std::{
+    iter,
+    sync::{Arc, OnceLock},
+};
 
 use smallvec::SmallVec;
 
@@ -28,7 +31,10 @@ use crate::{
         saved::{Labelled, Misfit},
     },
     record::{Cell, Event, Known, Record, Reject},
-    score::{Late, Outcome, Published, Realized, Score, Scored, Status, figures::Figures},
+    score::{
+        Late, Outcome, Published, Realized, Score, Scored, Status,
+        figures::{Evaluated, Figures},
+    },
     watch::Watch,
 };
 
@@ -136,7 +142,7 @@ pub struct Operator {
     watch: Watch,
     census: Census,
     /// The event that is being taken, and whether it is replayed.
-    current: Option<(Event, bool)>,
+    current: Option<(Arc<Event>, bool)>,
     /// `Some` while a restored operator catches up.
     restoring: Option<Restoring>,
     /// The model, and its epoch, that takes over when the operator has caught up.
@@ -434,10 +440,12 @@ impl Operator {
         if due.is_empty() {
             return;
         }
-        let rows: SmallVec<[_; 1]> =
-            due.iter().map(|(event, score)| (&*score.params, &*event.thresholds)).collect();
-        for ((_, score), figures) in due.iter().zip(self.figures.evaluate(&rows)) {
+        let rows: SmallVec<[_; 1]> = due.iter().map(|(event, score)| (&*score.params, &***event)).collect();
+        for ((_, score), Evaluated { figures, realized }) in due.iter().zip(self.figures.evaluate(&rows)) {
             score.figures.set(figures);
+            if let Some(realized) = realized {
+                let _known = score.held_back.set(realized);
+            }
         }
     }
 
@@ -478,7 +486,7 @@ impl Operator {
     }
 
     /// Lets events wait that waited when the operator was saved, in the same order.
-    fn hold_again(&mut self, waiting: Vec<(WaitingEntry, Option<Box<Event>>)>) {
+    fn hold_again(&mut self, waiting: Vec<(WaitingEntry, Option<Arc<Event>>)>) {
         let mut num_lost = 0;
         for (entry, event) in waiting {
             let (due, due_us) = match (entry, event) {
@@ -486,7 +494,7 @@ impl Operator {
                     if event.target.is_some() =>
                 {
                     let published = self.restoring.as_mut().and_then(|r| r.take_score(partition, at));
-                    (Due::Known(self.held_again(*event, published, is_bet_on), due_us), due_us)
+                    (Due::Known(self.held_again(event, published, is_bet_on), due_us), due_us)
                 }
                 (WaitingEntry::Known { due_us, is_bet_on, .. }, _) => {
                     num_lost += 1;
@@ -511,7 +519,7 @@ impl Operator {
     /// An event with the score that was published for it; without one its outcome will have no figures.
     ///
     /// Its figures are computed again when its target comes: a million at once would keep the heart from beating.
-    fn held_again(&self, event: Event, published: Option<Published>, is_bet_on: bool) -> Held {
+    fn held_again(&self, event: Arc<Event>, published: Option<Published>, is_bet_on: bool) -> Held {
         let fits = |published: &Published| {
             let Published { epoch, params, .. } = published;
             let is_sized = params.is_empty() || params.len() == self.model.num_params();
@@ -530,13 +538,14 @@ impl Operator {
             status: if self.model.is_of_net(&params) { Status::Ok } else { Status::Warmup },
             figures: Late::default(),
             realized: self.unknown(),
+            held_back: OnceLock::new(),
             params,
         };
-        Held { event: Arc::new(event), score: Arc::new(score), is_bet_on }
+        Held { event, score: Arc::new(score), is_bet_on }
     }
 
     /// Releases what is due before the event, some of it at least, and then scores it.
-    fn on_event(&mut self, event: Event, is_replayed: bool, actions: &mut Vec<Action>) -> Taken {
+    fn on_event(&mut self, event: Arc<Event>, is_replayed: bool, actions: &mut Vec<Action>) -> Taken {
         let partition = event.partition;
         self.stream_time_us = self.stream_time_us.max(event.time_us);
         for _ in 0..RELEASED_AT_ONCE {
@@ -554,7 +563,7 @@ impl Operator {
         Taken { partition, is_replayed, is_whole: false }
     }
 
-    fn score(&mut self, event: Event, actions: &mut Vec<Action>) {
+    fn score(&mut self, event: Arc<Event>, actions: &mut Vec<Action>) {
         self.counts.scored += 1;
         let params = self.model.distribution(&event);
         self.census.see(&event, self.model.unknown_features());
@@ -570,9 +579,10 @@ impl Operator {
             status: if self.model.is_of_net(&params) { Status::Ok } else { Status::Warmup },
             figures: Late::default(),
             realized: if known_now { self.figures.realize(&params, &event) } else { self.unknown() },
+            held_back: OnceLock::new(),
             params,
         });
-        let mut held = Held { event: Arc::new(event), score, is_bet_on: false };
+        let mut held = Held { event, score, is_bet_on: false };
         if self.model.dim() > 1 {
             // Of several targets nothing is saved by many at once, and the points of this row are there.
             self.complete_scores(iter::once((&held.event, &held.score)));
@@ -618,7 +628,8 @@ impl Operator {
         let is_own = score.epoch == self.epoch;
         let mut of_parts = score.realized.log_scores_of_parts;
         if let Some(target_time_us) = known_us {
-            let realized = self.figures.realize(&score.params, event);
+            let known = score.held_back.get().cloned();
+            let realized = known.unwrap_or_else(|| self.figures.realize(&score.params, event));
             of_parts = realized.log_scores_of_parts;
             if self.model.dim() > 1 {
                 self.complete_scores(iter::once((event, score)));

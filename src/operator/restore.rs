@@ -7,6 +7,7 @@
 //!    comes of it was published before.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::{
     order::{Order, Queues, Run},
@@ -27,7 +28,7 @@ pub struct Restoring {
     /// The next row to take at the snapshot's cut.
     cut: Positions,
     /// What waited at the cut, in the order in which it came; an event once it was read again.
-    waiting: Vec<(WaitingEntry, Option<Box<Event>>)>,
+    waiting: Vec<(WaitingEntry, Option<Arc<Event>>)>,
     /// Where in `waiting` an event is that was not read yet.
     missing: HashMap<(i32, Position), usize>,
     /// How many of them each partition still has.
@@ -45,7 +46,7 @@ pub enum Next {
     /// Drop this record, which was done with before the cut, or which now waits again.
     Drop(i32),
     /// Let these wait again.
-    Hold(Vec<(WaitingEntry, Option<Box<Event>>)>),
+    Hold(Vec<(WaitingEntry, Option<Arc<Event>>)>),
     /// Take this record like any other; its results were published before.
     Take(Record),
     /// More has to be read first.
@@ -120,7 +121,7 @@ impl Restoring {
             *missing -= 1;
         }
         if let Record::Event(event) = record {
-            self.waiting[index].1 = Some(Box::new(event));
+            self.waiting[index].1 = Some(event);
         }
     }
 

@@ -77,7 +77,7 @@ fn run(config: &Config, events: &[Event]) -> Vec<Action> {
     let mut operator = operator(config, &[0]);
     let mut actions = Vec::new();
     for event in events {
-        operator.push(Input::Record(Record::Event(event.clone())));
+        operator.push(Input::Record(Record::from(event.clone())));
         while operator.take(&mut actions).is_some() {}
     }
     actions
@@ -118,7 +118,7 @@ fn what_is_published_does_not_depend_on_how_many_scores_are_worked_out_together(
             let (block, after) = rest.split_at(size.min(rest.len()));
             let before = together.len();
             for event in block {
-                operator.push(Input::Record(Record::Event(event.clone())));
+                operator.push(Input::Record(Record::from(event.clone())));
                 while operator.take_next(&mut together).is_some() {}
             }
             operator.complete(&together[before..]);
@@ -174,7 +174,7 @@ fn a_target_known_at_the_very_moment_of_an_event_is_not_learned_from_before_it()
     let mut actions = Vec::new();
     // Event 1 comes exactly when the target of event 0 is known; event 2 after.
     for offset in 0..3 {
-        operator.push(Input::Record(Record::Event(event(offset, Some(1)))));
+        operator.push(Input::Record(Record::from(event(offset, Some(1)))));
         operator.take(&mut actions).unwrap();
     }
     let order: Vec<_> = actions
@@ -195,11 +195,11 @@ fn many_targets_that_come_due_at_once_are_released_some_at_a_time() {
     let mut operator = operator(&config(&["learn.warmup=50"]), &[0]);
     let mut actions = Vec::new();
     for offset in 0..num_waiting as i64 {
-        operator.push(Input::Record(Record::Event(event(offset, Some(1_000 - offset)))));
+        operator.push(Input::Record(Record::from(event(offset, Some(1_000 - offset)))));
         assert!(operator.take(&mut actions).unwrap().is_whole);
     }
     actions.clear();
-    operator.push(Input::Record(Record::Event(event(2_000, None))));
+    operator.push(Input::Record(Record::from(event(2_000, None))));
     for part in 1..=3 {
         let taken = operator.take(&mut actions).unwrap();
         assert!(!taken.is_whole && operator.is_amid());
@@ -294,6 +294,7 @@ fn no_more_events_wait_than_the_bound_and_the_rest_expire() {
     let held = Held {
         event: Arc::new(event(0, None)),
         score: Arc::new(Score {
+            held_back: Default::default(),
             epoch: 1,
             updates: 0,
             status: Status::Warmup,
@@ -318,10 +319,10 @@ fn among_partitions_the_lowest_time_goes_first_and_an_empty_one_is_waited_for() 
     assert_eq!(operator.positions(), &Positions::from([(0, Position::at(0)), (1, Position::at(0))]));
     let mut actions = Vec::new();
     let at = |partition, offset, time_us| Event { partition, time_us, ..event(offset, None) };
-    operator.push(Input::Record(Record::Event(at(0, 0, 20))));
-    operator.push(Input::Record(Record::Event(at(0, 1, 5))));
+    operator.push(Input::Record(Record::from(at(0, 0, 20))));
+    operator.push(Input::Record(Record::from(at(0, 1, 5))));
     assert_eq!(operator.take(&mut actions), None, "partition 1 may hold something older");
-    operator.push(Input::Record(Record::Event(at(1, 0, 10))));
+    operator.push(Input::Record(Record::from(at(1, 0, 10))));
     assert_eq!(operator.take(&mut actions).unwrap().partition, 1);
     assert_eq!(operator.take(&mut actions), None, "partition 1 is unheard of again");
     operator.push(Input::Ended(1));
@@ -351,7 +352,7 @@ fn a_reject_passes_through_in_its_place_and_its_offset_is_passed() {
         reason: RejectReason::Empty,
         detail: String::new(),
     })));
-    operator.push(Input::Record(Record::Event(event(8, None))));
+    operator.push(Input::Record(Record::from(event(8, None))));
     operator.take(&mut actions).unwrap();
     assert!(matches!(&actions[..], [Action::Reject(reject)] if reject.offset == 7));
     assert_eq!(operator.positions()[&0], Position::at(8));
@@ -363,7 +364,7 @@ fn an_offset_is_passed_with_the_last_row_of_its_message() {
     let mut operator = operator(&config(&[]), &[0]);
     let mut actions = Vec::new();
     for (row, last) in [(0, false), (1, true)] {
-        operator.push(Input::Record(Record::Event(Event { row, last, ..event(4, None) })));
+        operator.push(Input::Record(Record::from(Event { row, last, ..event(4, None) })));
         operator.take(&mut actions).unwrap();
         let next = if last { Position::at(5) } else { Position { offset: 4, row: 1 } };
         assert_eq!(operator.positions()[&0], next);
@@ -419,7 +420,7 @@ fn in_groups(config: &Config, events: &[Event], sizes: &[usize]) -> Vec<(i64, u6
     while !rest.is_empty() {
         let (group, later) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
         for event in group {
-            operator.push(Input::Record(Record::Event(event.clone())));
+            operator.push(Input::Record(Record::from(event.clone())));
         }
         while operator.take(&mut actions).is_some() {}
         rest = later;
@@ -450,8 +451,8 @@ fn mixed_stream() -> Vec<Record> {
                 reason: RejectReason::Empty,
                 detail: String::new(),
             })),
-            20 => records.extend([(0, false), (1, true)].map(|(row, last)| Record::Event(event(row, last)))),
-            _ => records.push(Record::Event(event(0, true))),
+            20 => records.extend([(0, false), (1, true)].map(|(row, last)| Record::from(event(row, last)))),
+            _ => records.push(Record::from(event(0, true))),
         }
     }
     records
@@ -573,7 +574,7 @@ proptest! {
 #[test]
 fn an_operator_has_caught_up_before_it_takes_anything_new() {
     let config = config(&[]);
-    let records: Vec<Record> = (0..400).map(|offset| Record::Event(event(offset, Some(20)))).collect();
+    let records: Vec<Record> = (0..400).map(|offset| Record::from(event(offset, Some(20)))).collect();
     let mut operator = operator(&config, &[0]);
     drive(&mut operator, &records[..200], 1);
     let saved = operator.saved();
@@ -603,7 +604,7 @@ fn an_operator_has_caught_up_before_it_takes_anything_new() {
 fn a_message_that_was_half_taken_is_gone_on_with_at_its_next_row() {
     let config = config(&[]);
     let rows = [(0, false), (1, false), (2, true)];
-    let message = rows.map(|(row, last)| Record::Event(Event { row, last, ..event(0, None) }));
+    let message = rows.map(|(row, last)| Record::from(Event { row, last, ..event(0, None) }));
     let mut operator = operator(&config, &[0]);
     drive(&mut operator, &message[..2], 1);
     let saved = operator.saved();
@@ -620,7 +621,7 @@ fn a_message_that_was_half_taken_is_gone_on_with_at_its_next_row() {
 #[test]
 fn what_is_no_record_is_passed_once_all_before_it_is_taken_and_again_by_who_follows() {
     let config = config(&[]);
-    let records = |offsets: std::ops::Range<i64>| offsets.map(|i| Record::Event(event(i, None)));
+    let records = |offsets: std::ops::Range<i64>| offsets.map(|i| Record::from(event(i, None)));
     let mut operator = operator(&config, &[0, 1]);
     let saved = operator.saved();
     operator.push(Input::ReadUntil { partition: 1, offset: 7 });
@@ -655,7 +656,7 @@ fn what_is_no_record_is_passed_once_all_before_it_is_taken_and_again_by_who_foll
 #[test]
 fn an_event_that_waits_and_is_gone_from_the_input_is_given_up_and_the_rest_goes_on() {
     let config = config(&["learn.warmup=32"]);
-    let events: Vec<Record> = (0..200).map(|i| Record::Event(event(i, Some(30)))).collect();
+    let events: Vec<Record> = (0..200).map(|i| Record::from(event(i, Some(30)))).collect();
     let mut operator = operator(&config, &[0]);
     drive(&mut operator, &events[..100], 10);
     let saved = operator.saved();
@@ -677,7 +678,7 @@ fn an_event_that_waits_and_is_gone_from_the_input_is_given_up_and_the_rest_goes_
 fn calibration_begins_and_ends_with_the_config_and_the_model_goes_on() {
     let sets = ["score.calibrate=\"off\"", "score.calibrate=\"online\""];
     let configs = sets.map(|set| config(&["learn.warmup=64", set]));
-    let events: Vec<Record> = (0..400).map(|i| Record::Event(event(i, Some(30)))).collect();
+    let events: Vec<Record> = (0..400).map(|i| Record::from(event(i, Some(30)))).collect();
     for (before, after) in [(0, 1), (1, 0)] {
         let mut first = operator(&configs[before], &[0]);
         let actions = drive(&mut first, &events[..200], 10);
@@ -701,7 +702,7 @@ fn calibration_begins_and_ends_with_the_config_and_the_model_goes_on() {
 #[test]
 fn without_learning_a_calibration_stays_as_it_was_saved() {
     let sets = ["learn.warmup=64", "score.calibrate=\"online\""];
-    let events: Vec<Record> = (0..400).map(|i| Record::Event(event(i, Some(30)))).collect();
+    let events: Vec<Record> = (0..400).map(|i| Record::from(event(i, Some(30)))).collect();
     let mut operator = operator(&config(&sets), &[0]);
     drive(&mut operator, &events[..200], 10);
     let saved = operator.saved();
@@ -721,7 +722,7 @@ fn without_learning_a_calibration_stays_as_it_was_saved() {
 
 #[test]
 fn momentum_changes_what_is_learned() {
-    let events: Vec<Record> = (0..400).map(|i| Record::Event(event(i, Some(30)))).collect();
+    let events: Vec<Record> = (0..400).map(|i| Record::from(event(i, Some(30)))).collect();
     let [without, with] = [0.0, 0.9].map(|momentum| {
         let momentum = format!("learn.momentum={momentum}");
         let mut operator = operator(&config(&["learn.warmup=64", &momentum]), &[0]);
@@ -734,7 +735,7 @@ fn momentum_changes_what_is_learned() {
 #[test]
 fn what_is_watched_goes_on_though_scores_and_events_that_were_bet_on_are_gone() {
     let config = config(&["learn.warmup=32"]);
-    let events: Vec<Record> = (0..600).map(|i| Record::Event(event(i, Some(30)))).collect();
+    let events: Vec<Record> = (0..600).map(|i| Record::from(event(i, Some(30)))).collect();
     let num_bet_on = |operator: &Operator| {
         let saved = operator.saved().waiting;
         saved.iter().filter(|e| matches!(e, WaitingEntry::Known { is_bet_on: true, .. })).count()
@@ -778,7 +779,7 @@ fn what_is_watched_goes_on_though_scores_and_events_that_were_bet_on_are_gone() 
 fn a_state_of_another_net_or_with_a_weight_that_is_not_finite_is_refused() {
     let config = config(&[]);
     let mut operator = operator(&config, &[0]);
-    let events: Vec<Record> = (0..100).map(|i| Record::Event(event(i, None))).collect();
+    let events: Vec<Record> = (0..100).map(|i| Record::from(event(i, None))).collect();
     drive(&mut operator, &events, 10);
     let saved = operator.saved();
     let refused = |change: &dyn Fn(&mut SavedOperator)| {
@@ -852,14 +853,14 @@ fn several_targets_are_learned_together_and_restored_to_the_bit() {
     // Saved half-way, it goes on with the same scores.
     let (mut first, mut again) = (operator(&config, &[0]), Vec::new());
     for event in &events[..1_500] {
-        first.push(Input::Record(Record::Event(event.clone())));
+        first.push(Input::Record(Record::from(event.clone())));
         while first.take(&mut Vec::new()).is_some() {}
     }
     let saved = first.saved();
     let from = saved.read_from()[&0].offset as usize;
     let mut restored = Operator::restore(&config, saved, Positions::new(), &Order::default()).unwrap();
     for event in &events[from..] {
-        restored.push(Input::Record(Record::Event(event.clone())));
+        restored.push(Input::Record(Record::from(event.clone())));
         while restored.take(&mut again).is_some() {}
     }
     let again: Vec<_> =

@@ -1,5 +1,7 @@
 //! What a decoded input record is to the operator.
 
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -86,10 +88,16 @@ pub enum Known {
 /// What one input row turned into.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
-    /// It can be scored.
-    Event(Event),
+    /// It can be scored. From here on it stays where it is.
+    Event(Arc<Event>),
     /// It can't, and goes to the rejected topic.
     Reject(Reject),
+}
+
+impl From<Event> for Record {
+    fn from(event: Event) -> Self {
+        Self::Event(Arc::new(event))
+    }
 }
 
 /// A record that could not be used, with its original bytes.

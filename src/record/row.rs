@@ -1,5 +1,7 @@
 //! What a row's values mean: the rules that every format shares.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::{
@@ -21,7 +23,7 @@ pub(super) fn event(
     message: &Message<'_>,
     row: u32,
     last: bool,
-) -> Result<Event, Fault> {
+) -> Result<Arc<Event>, Fault> {
     let row_reader = RowReader { names: &plan.names, slots };
     let time_us = event_time(plan, &row_reader, message)?;
     let features = plan.features.iter().map(|&(slot, reading)| match reading {
@@ -38,7 +40,8 @@ pub(super) fn event(
         return Err(Fault::new(RejectReason::Oversized, detail));
     }
     let thresholds = plan.thresholds.iter().map(|&slot| Ok(row_reader.number(slot)?.unwrap_or(f64::NAN)));
-    Ok(Event {
+    let (thresholds, target) = (collect(thresholds)?, target(plan, &row_reader)?);
+    Ok(Arc::new(Event {
         partition: message.partition,
         offset: message.offset,
         row,
@@ -48,11 +51,11 @@ pub(super) fn event(
         key: message.key.map(Into::into),
         features,
         carry,
-        thresholds: collect(thresholds)?,
+        thresholds,
         // Whatever it holds: that nobody can be told apart by it is no reason to reject the event.
         segment: plan.segment.and_then(|slot| slots[slot].text()),
-        target: target(plan, &row_reader)?,
-    })
+        target,
+    }))
 }
 
 /// The values, or the first fault among them, in one allocation: `Iterator::collect` would grow into several, since a

@@ -147,7 +147,7 @@ fn decode(config: &Config, payload: impl AsRef<[u8]>) -> Record {
 
 fn event(record: Record) -> Event {
     match record {
-        Record::Event(event) => event,
+        Record::Event(event) => (*event).clone(),
         Record::Reject(reject) => panic!("rejected: {reject:?}"),
     }
 }

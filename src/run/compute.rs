@@ -354,7 +354,7 @@ mod tests {
     };
 
     fn event(offset: i64, known_us: i64) -> Input {
-        Input::Record(Record::Event(Event {
+        Input::Record(Record::from(Event {
             partition: 0,
             offset,
             row: 0,

@@ -271,6 +271,7 @@ mod tests {
     /// P(Y > 17.5) and P(Y > 60) are 0.25 and 0.125, the quantiles 30 and 10.
     fn score() -> Arc<Score> {
         Arc::new(Score {
+            held_back: Default::default(),
             epoch: 1,
             updates: 3,
             status: Status::Ok,

@@ -10,6 +10,15 @@ use smallvec::SmallVec;
 use super::{Realized, exceed::Exceed, joint::JointFigures, single::SingleFigures};
 use crate::{config::Config, density::Density, model::normaliser::Normaliser, record::Event};
 
+/// What a row of parameters says of its event.
+pub struct Evaluated {
+    /// P(Y > t) for each threshold, then the quantiles, the shortfalls and the limited expected values, each for every target; NaN
+    /// where a figure does not exist.
+    pub figures: Box<[f64]>,
+    /// What one target is worth that came with the event.
+    pub realized: Option<Realized>,
+}
+
 /// Computes the figures that the config asks for.
 pub struct Figures(Kind);
 
@@ -29,42 +38,36 @@ impl Figures {
         })
     }
 
-    /// P(Y > t) for each threshold, then the quantiles, the shortfalls and the limited expected values, each for every target; NaN
-    /// where a figure does not exist. Of many rows, each with its event's own thresholds; no row's figures depend on the others.
+    /// What rows of parameters say of their events; no row's figures depend on the others.
     #[must_use]
-    pub fn evaluate(&mut self, rows: &[(&[f32], &[f64])]) -> Vec<Box<[f64]>> {
+    pub fn evaluate(&mut self, rows: &[(&[f32], &Event)]) -> Vec<Evaluated> {
         let num_figures = match &self.0 {
             Kind::Single(figures) => figures.num_figures(),
             Kind::Joint(figures) => figures.num_figures(),
         };
-        if num_figures == 0 {
-            return vec![Box::default(); rows.len()];
-        }
         // Where there is no distribution, there are no figures.
         let known: SmallVec<[_; 1]> = rows.iter().copied().filter(|(params, _)| !params.is_empty()).collect();
         let mut figures = vec![0.0; known.len() * num_figures];
-        match &mut self.0 {
+        let realized = match &mut self.0 {
             Kind::Single(single) => single.evaluate(&known, &mut figures),
             Kind::Joint(joint) => {
-                for ((params, own_thresholds), out) in known.iter().zip(figures.chunks_exact_mut(num_figures))
-                {
+                for (nth, (params, event)) in known.iter().enumerate() {
                     let mut of_row = Vec::with_capacity(num_figures);
-                    joint.evaluate(params, own_thresholds, &mut of_row);
-                    out.copy_from_slice(&of_row);
+                    joint.evaluate(params, &event.thresholds, &mut of_row);
+                    figures[nth * num_figures..][..num_figures].copy_from_slice(&of_row);
                 }
+                vec![None; known.len()]
             }
-        }
+        };
         // What is beyond what numbers hold is no figure.
         figures.iter_mut().filter(|figure| !figure.is_finite()).for_each(|figure| *figure = f64::NAN);
-        let mut figures = figures.chunks_exact(num_figures);
-        let none = || vec![f64::NAN; num_figures].into();
-        rows.iter()
-            .map(
-                |(params, _)| {
-                    if params.is_empty() { none() } else { figures.next().map_or_else(none, Into::into) }
-                },
-            )
-            .collect()
+        let mut known = realized.into_iter().enumerate().map(|(nth, realized)| Evaluated {
+            figures: figures[nth * num_figures..][..num_figures].into(),
+            realized,
+        });
+        let none = || Evaluated { figures: vec![f64::NAN; num_figures].into(), realized: None };
+        let all = rows.iter().map(|(params, _)| if params.is_empty() { None } else { known.next() });
+        all.map(|evaluated| evaluated.unwrap_or_else(none)).collect()
     }
 
     /// The event's target judged by the distribution that it was scored with; NaN for all of it where the event has none.

@@ -67,6 +67,9 @@ pub struct Score {
     pub params: Box<[f32]>,
     /// The target and its score, where it was known when the event was scored; NaN for all of it elsewhere.
     pub realized: Realized,
+    /// The same of a target that came with its event though it is known only later: it may be worked out with the figures, and is not looked
+    /// at before.
+    pub held_back: OnceLock<Realized>,
 }
 
 /// Numbers that are worked out once, perhaps later than what they belong to, and then are the same for whoever holds that.

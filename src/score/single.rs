@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    density::{Density, Level, Likelihood, Shortfall, Workspace},
+    density::{Asked, Density, Level, Likelihood, Shortfall, Told, Workspace, tell_of_loaded},
     model::normaliser::Normaliser,
     record::Event,
 };
@@ -40,6 +40,10 @@ struct Many {
     exceed: Vec<f64>,
     /// Quantiles in the density's unit.
     quantiles: Vec<f64>,
+    /// Targets in the density's unit, and half of what they are rounded to.
+    targets: Vec<f64>,
+    halves: Vec<f64>,
+    likelihoods: Vec<Likelihood>,
 }
 
 impl SingleFigures {
@@ -71,22 +75,32 @@ impl SingleFigures {
         unit(params)
     }
 
-    /// The figures of each row with its event's own thresholds, row by row.
-    pub fn evaluate(&mut self, rows: &[(&[f32], &[f64])], figures: &mut [f64]) {
+    /// The figures of each row, row by row, and what the target is worth that came with its event.
+    pub fn evaluate(&mut self, rows: &[(&[f32], &Event)], figures: &mut [f64]) -> Vec<Option<Realized>> {
         self.take_thresholds(rows);
+        self.take_targets(rows);
         let (num_exceed, num_quantiles) = (self.exceed.len(), self.quantiles.len());
         self.many.exceed.resize(rows.len() * num_exceed, 0.0);
         self.many.quantiles.resize(rows.len() * num_quantiles, 0.0);
+        self.many.likelihoods.resize(self.many.targets.len(), Likelihood::NONE);
         if let &[(params, _)] = rows {
             self.load(params);
-            let Self { density, workspace, quantiles, many, .. } = self;
-            density.exceed(&many.thresholds, &mut many.exceed, workspace);
-            density.quantiles(quantiles, &mut many.quantiles, workspace);
+        }
+        let params: SmallVec<[&[f32]; 1]> = rows.iter().map(|(params, _)| split(params, 1).0).collect();
+        let Self { density, many, step, .. } = self;
+        let Many { thresholds, exceed, quantiles, targets, halves, likelihoods } = many;
+        let asked = Asked {
+            rows: &params,
+            ys: thresholds,
+            levels: &self.quantiles,
+            targets,
+            halves: step.map(|_| &halves[..]),
+        };
+        let told = Told { exceed, quantiles, likelihoods };
+        if rows.len() == 1 {
+            tell_of_loaded(density.as_ref(), &asked, told, &mut self.workspace);
         } else {
-            let params: Vec<&[f32]> = rows.iter().map(|(params, _)| split(params, 1).0).collect();
-            let Many { thresholds, exceed, quantiles } = &mut self.many;
-            let out = [&mut exceed[..], &mut quantiles[..]];
-            self.density.exceed_and_quantiles(&params, thresholds, &self.quantiles, out, &mut self.workspace);
+            density.tell(&asked, told, &mut self.workspace);
             // It holds another row now.
             self.loaded.clear();
         }
@@ -112,18 +126,40 @@ impl SingleFigures {
                 self.means(params, means);
             }
         }
+        let realized = |(nth, (params, event)): (usize, &(&[f32], &Event))| {
+            let target = event.target.as_ref()?;
+            let targets = SmallVec::from_slice(&target.values);
+            Some(self.realized(self.many.likelihoods[nth], &unit(params), event, targets))
+        };
+        rows.iter().enumerate().map(realized).collect()
+    }
+
+    /// Brings the targets into the units of the rows' densities.
+    fn take_targets(&mut self, rows: &[(&[f32], &Event)]) {
+        let Self { step, many: Many { targets, halves, .. }, .. } = self;
+        targets.clear();
+        halves.clear();
+        if rows.iter().all(|(_, event)| event.target.is_none()) {
+            return;
+        }
+        for (params, event) in rows {
+            let target = event.target.as_ref().map_or(f64::NAN, |target| target.values[0]);
+            let (y, half) = normalised(&unit(params), target, *step);
+            targets.push(y);
+            halves.extend(half);
+        }
     }
 
     /// Brings the thresholds into the units of the rows' densities.
-    fn take_thresholds(&mut self, rows: &[(&[f32], &[f64])]) {
+    fn take_thresholds(&mut self, rows: &[(&[f32], &Event)]) {
         let Self { exceed, step, many: Many { thresholds, .. }, .. } = self;
         thresholds.clear();
-        for (params, own_thresholds) in rows {
+        for (params, event) in rows {
             let target = unit(params);
             thresholds.extend(exceed.iter().map(|exceed| {
                 let threshold = match &exceed.bound {
                     Bound::Constant { threshold, .. } => *threshold,
-                    Bound::OfEvent { nth, .. } => own_thresholds[*nth],
+                    Bound::OfEvent { nth, .. } => event.thresholds[*nth],
                     Bound::Together(_) => f64::NAN, // of several targets alone
                 };
                 target.normalise(step.map_or(threshold, |step| step.end(threshold)))
@@ -152,12 +188,22 @@ impl SingleFigures {
     }
 
     pub fn realize(&mut self, params: &[f32], event: &Event, targets: SmallVec<[f64; 1]>) -> Realized {
-        let normaliser = self.load(params);
-        let y = normaliser.normalise(targets[0]);
-        let half = self.step.map(|step| 0.5 * step.0 / normaliser.scale);
-        let Likelihood { log, below, log_parts } = self.density.likelihood(y, half, &mut self.workspace);
+        let unit = self.load(params);
+        let (y, half) = normalised(&unit, targets[0], self.step);
+        let likelihood = self.density.likelihood(y, half, &mut self.workspace);
+        self.realized(likelihood, &unit, event, targets)
+    }
+
+    /// What a target is worth of which the density says this in its unit.
+    fn realized(
+        &self,
+        Likelihood { log, below, log_parts }: Likelihood,
+        unit: &Normaliser,
+        event: &Event,
+        targets: SmallVec<[f64; 1]>,
+    ) -> Realized {
         let (log_scale, pit) = match self.step {
-            None => (normaliser.scale.ln(), below),
+            None => (unit.scale.ln(), below),
             // The probability of an interval has no unit.
             Some(step) => (0.0, (below + step.draw(event) * log.exp()).min(1.0)),
         };
@@ -168,6 +214,11 @@ impl SingleFigures {
             log_scores_of_parts: log_parts.map(|parts| parts.map(|log| log - log_scale)),
         }
     }
+}
+
+/// A target in a density's unit, and half of what it is rounded to.
+fn normalised(unit: &Normaliser, target: f64, step: Option<Step>) -> (f64, Option<f64>) {
+    (unit.normalise(target), step.map(|step| 0.5 * step.0 / unit.scale))
 }
 
 /// The unit of a row's target.
@@ -190,7 +241,8 @@ mod tests {
     };
 
     fn evaluate(figures: &mut Figures, params: &[f32], own_thresholds: &[f64]) -> Box<[f64]> {
-        figures.evaluate(&[(params, own_thresholds)]).swap_remove(0)
+        let event = Event { thresholds: own_thresholds.into(), ..Event::bare([].into(), None) };
+        figures.evaluate(&[(params, &event)]).swap_remove(0).figures
     }
 
     const FLOWS: [FlowKind; 3] = [FlowKind::Radial, FlowKind::Radial, FlowKind::Affine];

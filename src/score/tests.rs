@@ -69,6 +69,7 @@ fn event(key: Option<&[u8]>, carry: [Cell; 2]) -> Event {
 fn score(status: Status) -> Score {
     let is_warm = status != Status::Warmup;
     Score {
+        held_back: Default::default(),
         epoch: 1,
         updates: 9_000_000_000,
         status,

@@ -183,7 +183,7 @@ pub fn event_at(
         return Err(Unprovable::NoRecord);
     };
     match records.iter().find(|record| record.position() == at) {
-        Some(Record::Event(event)) => Ok(event.clone()),
+        Some(Record::Event(event)) => Ok((**event).clone()),
         Some(Record::Reject(reject)) => {
             Err(Unprovable::Rejected { reason: format!("{}: {}", reject.reason.label(), reject.detail) })
         }

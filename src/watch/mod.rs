@@ -224,6 +224,7 @@ mod tests {
             log_scores_of_parts: None,
         };
         let score = Score {
+            held_back: Default::default(),
             epoch: 1,
             updates: 1,
             status: Status::Ok,

@@ -68,7 +68,7 @@ pub struct Seen<'a> {
 /// Lets the operator take an event; what it wants done takes the place of what it wanted before.
 pub fn take(operator: &mut Operator, event: Event, actions: &mut Vec<Action>) {
     actions.clear();
-    operator.push(Input::Record(Record::Event(event)));
+    operator.push(Input::Record(Record::from(event)));
     while operator.take(actions).is_some() {}
 }
 

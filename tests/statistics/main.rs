@@ -192,7 +192,7 @@ fn every_flight_holds_a_target_that_is_known_at_its_arrival() {
             Message { partition: 0, offset, timestamp_ms: None, key: None, payload: Some(&payload) };
         decoder.decode(&message, &mut records);
         let Some(Record::Event(event)) = records.pop() else { panic!("flight {offset} was rejected") };
-        let target = event.target.unwrap();
+        let target = event.target.as_ref().unwrap();
         assert!(matches!(target.known, Known::At(at_us) if at_us > event.time_us));
     }
 }

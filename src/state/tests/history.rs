@@ -44,7 +44,7 @@ impl Past {
         self.commit(true);
         for offset in start..end {
             let mut actions = Vec::new();
-            self.operator.push(Input::Record(Record::Event(event(offset))));
+            self.operator.push(Input::Record(Record::from(event(offset))));
             while self.operator.take(&mut actions).is_some() {}
             self.scores.extend(actions.into_iter().filter_map(|action| match action {
                 Action::Score(scored) => Some(scored),
@@ -120,7 +120,7 @@ fn row(offset: i64) -> Wanted {
 /// Takes a course to its row.
 fn arrive(course: &mut Course, offset: i64) -> Scored {
     for next in course.read_from[&0].offset..NUM_EVENTS {
-        course.operator.push(Input::Record(Record::Event(event(next))));
+        course.operator.push(Input::Record(Record::from(event(next))));
     }
     let mut actions = Vec::new();
     while course.operator.take(&mut actions).is_some_and(|taken| taken.is_replayed) {
@@ -179,7 +179,7 @@ fn the_account_of_what_was_learned_from_agrees_with_the_operator() {
             let target = event.target.as_mut().unwrap();
             target.known = known.unwrap_or(target.known);
             let mut actions = Vec::new();
-            operator.push(Input::Record(Record::Event(event)));
+            operator.push(Input::Record(Record::from(event)));
             while operator.take(&mut actions).is_some() {}
             actions.iter().for_each(|action| ledger.see(action));
             let saved = operator.saved();
@@ -315,7 +315,7 @@ fn a_place_without_an_event_is_told_for_what_it_is() {
     let told = |at: Position, message: Option<(i64, &[Record])>| {
         event_at(&config, Wanted { at, ..row(0) }, &(10..20), message).map_err(|why| why.to_string())
     };
-    let record = Record::Event(event(12));
+    let record = Record::from(event(12));
     let reject = Record::Reject(Reject {
         partition: 0,
         offset: 12,

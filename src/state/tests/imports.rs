@@ -46,7 +46,7 @@ fn an_imported_model_takes_over_once_the_group_has_caught_up() {
     assert_eq!(operator.epoch(), 1);
     // … of which the last replayed and the first new record may come together.
     for offset in [179, 180] {
-        operator.push(Input::Record(Record::Event(event(offset))));
+        operator.push(Input::Record(Record::from(event(offset))));
     }
     let mut actions = Vec::new();
     assert!(operator.take(&mut actions).unwrap().is_replayed);

@@ -80,7 +80,7 @@ fn operator(config: &Config, num_events: i64) -> Operator {
 fn take(operator: &mut Operator, offsets: std::ops::Range<i64>) -> usize {
     let mut num_replayed = 0;
     for offset in offsets {
-        operator.push(Input::Record(Record::Event(event(offset))));
+        operator.push(Input::Record(Record::from(event(offset))));
         while let Some(taken) = operator.take(&mut Vec::new()) {
             num_replayed += usize::from(taken.is_replayed);
         }
@@ -93,7 +93,7 @@ fn published(config: &Config, num_events: i64) -> PublishedScores {
     let mut operator = Operator::new(config, Positions::from([(0, Position::at(0))]));
     let mut actions = Vec::new();
     for offset in 0..num_events {
-        operator.push(Input::Record(Record::Event(event(offset))));
+        operator.push(Input::Record(Record::from(event(offset))));
         while operator.take(&mut actions).is_some() {}
     }
     crate::operator::tests::published(&actions)
