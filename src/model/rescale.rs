@@ -197,12 +197,15 @@ mod tests {
         }
     }
 
+    /// A change to another unit; whether it could be made.
+    type Change<'a> = &'a dyn Fn(&mut Weights<'_>, Rescaling) -> bool;
+
     #[test]
     fn what_would_not_stay_finite_does_not_change() {
         let (density, shape) = net();
         let weights = drawn(&shape, 1);
         let unit = density.unit().expect("a tail has a location");
-        let changes: [&dyn Fn(&mut Weights<'_>, Rescaling) -> bool; 2] =
+        let changes: [Change<'_>; 2] =
             [&|weights, rescaling| input(&shape, 2, rescaling, weights), &|weights, rescaling| {
                 target(&shape, [unit.locations[0], unit.log_scales[0]], rescaling, weights)
             }];

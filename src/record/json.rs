@@ -19,7 +19,7 @@ pub(super) fn read(plan: &Plan, payload: &[u8], slots: &mut [Value]) -> Result<(
     // Checked up front, since the parser passes over the bytes of texts that it skips.
     let text = std::str::from_utf8(payload)
         .map_err(|error| undecodable(format!("not UTF-8 from byte {}", error.valid_up_to())))?;
-    slots.fill(Value::Null); // whatever an earlier record left behind
+    slots.iter_mut().for_each(|slot| *slot = Value::Null); // whatever an earlier record left behind
     let mut at = None;
     let mut parser = serde_json::Deserializer::from_str(text);
     let result =
