@@ -75,7 +75,7 @@ impl Data {
         let events: Vec<&Event> = records
             .iter()
             .map(|record| match record {
-                Record::Event(event) => event,
+                Record::Event(event) => &**event,
                 Record::Reject(_) => panic!("the data is sound"),
             })
             .collect();
