@@ -33,23 +33,35 @@ impl<'a> Matrix<'a> {
     /// Writes its columns `start`, `start + 1`, … as rows of `N`, with zeros where it has no more of them.
     #[inline(always)]
     fn pack<const N: usize>(self, start: usize, packed: &mut Vec<[f32; N]>) {
-        let height = self.values.len().checked_div(self.width).unwrap_or(0);
-        if self.is_transposed {
-            let at = packed.len();
-            packed.resize(at + self.width, [0.0; N]);
-            let rows = self.values.chunks_exact(self.width.max(1));
-            for (nth, row) in rows.skip(start).take(N).enumerate() {
-                for (packed, &value) in packed[at..].iter_mut().zip(row) {
-                    packed[nth] = value;
+        let Self { values, width, is_transposed } = self;
+        let height = values.len().checked_div(width).unwrap_or(0);
+        let at = packed.len();
+        packed.resize(at + if is_transposed { width } else { height }, [0.0; N]);
+        let packed = &mut packed[at..];
+        // Copies of known lengths are neither calls nor loops.
+        if !is_transposed {
+            for (packed, row) in packed.iter_mut().zip(values.chunks_exact(width.max(1))) {
+                match row[start..].first_chunk() {
+                    Some(whole) => *packed = *whole,
+                    None => packed[..width - start].copy_from_slice(&row[start..]),
+                }
+            }
+        } else if start + N <= height {
+            let mut whole: [&[f32]; N] = [&[]; N];
+            for (nth, row) in whole.iter_mut().enumerate() {
+                *row = &values[(start + nth) * width..][..width];
+            }
+            for (at, packed) in packed.iter_mut().enumerate() {
+                for (packed, row) in packed.iter_mut().zip(whole) {
+                    *packed = row[at];
                 }
             }
         } else {
-            let len = N.min(self.width - start);
-            packed.extend((0..height).map(|row| {
-                let mut part = [0.0; N];
-                part[..len].copy_from_slice(&self.values[row * self.width + start..][..len]);
-                part
-            }));
+            for (nth, row) in values.chunks_exact(width.max(1)).skip(start).enumerate() {
+                for (packed, &value) in packed.iter_mut().zip(row) {
+                    packed[nth] = value;
+                }
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ impl Backprop {
     fn forward(&mut self, weights: &[f32], rows: &[Row]) {
         let Self { shape, inputs, slopes, outputs, multiplier, .. } = self;
         inputs[0].clear();
-        inputs[0].extend(rows.iter().flat_map(|row| &row.dense).map(|&x| squash(x)));
+        rows.iter().for_each(|row| inputs[0].extend(row.dense.iter().map(|&x| squash(x))));
         for (nth, layer) in shape.layers().iter().enumerate() {
             let width = layer.outputs;
             let matrix = &weights[layer.weights.clone()];
@@ -100,7 +100,22 @@ impl Backprop {
 
     /// Leaves the gradient in `self.gradient`, from that in the outputs in `self.grads[0]`.
     fn backward(&mut self, weights: &[f32], rows: &[Row]) {
-        let Self { shape, inputs, slopes, grads: [grad, grad_before], gradient, multiplier, .. } = self;
+        Backward { of: self, weights, rows }.run();
+    }
+}
+
+/// The way back.
+struct Backward<'a> {
+    of: &'a mut Backprop,
+    weights: &'a [f32],
+    rows: &'a [Row],
+}
+
+impl Loops for Backward<'_> {
+    #[inline(always)]
+    fn call(self) {
+        let Self { of, weights, rows } = self;
+        let Backprop { shape, inputs, slopes, grads: [grad, grad_before], gradient, multiplier, .. } = of;
         gradient.fill(0.0);
         let (linear, width) = (&mut gradient[shape.linear()], shape.locations().len());
         for (grad, row) in grad.chunks_exact(shape.num_outputs()).zip(rows) {
@@ -112,7 +127,9 @@ impl Backprop {
         }
         for (nth, layer) in shape.layers().iter().enumerate().rev() {
             let width = layer.outputs;
-            grad.chunks_exact(width).for_each(|grad| add(&mut gradient[layer.bias.clone()], grad));
+            for grad in grad.chunks_exact(width) {
+                add(&mut gradient[layer.bias.clone()], grad);
+            }
             let dense = if nth == 0 { shape.num_dense() } else { layer.inputs };
             let sums = &mut gradient[layer.weights.clone()];
             let (left, right) = (Matrix::new(&inputs[nth], dense).transposed(), Matrix::new(grad, width));
@@ -129,7 +146,9 @@ impl Backprop {
             grad_before.clear();
             grad_before.resize(rows.len() * dense, 0.0);
             multiplier.add(Matrix::new(grad, width), matrix, grad_before, dense);
-            grad_before.iter_mut().zip(&slopes[nth - 1]).for_each(|(grad, slope)| *grad *= slope);
+            for (grad, slope) in grad_before.iter_mut().zip(&slopes[nth - 1]) {
+                *grad *= slope;
+            }
             std::mem::swap(grad, grad_before);
         }
     }
@@ -160,8 +179,11 @@ fn categories(shape: &Shape, row: &Row) -> impl Iterator<Item = usize> {
 }
 
 /// sums += terms
+#[inline(always)]
 fn add(sums: &mut [f32], terms: &[f32]) {
-    sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+    for (sum, term) in sums.iter_mut().zip(terms) {
+        *sum += term;
+    }
 }
 
 #[cfg(test)]
