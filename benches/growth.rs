@@ -93,9 +93,10 @@ fn cost(size: Size) -> Cost {
         let records: Vec<Record> = (next..next + count).map(|nth| size.event(nth).into()).collect();
         next += count;
         let begun = Instant::now();
-        for block in records.chunks(RECORDS_AT_ONCE) {
-            for record in block {
-                operator.push(Input::Record(record.clone()));
+        let mut records = records.into_iter();
+        while records.len() > 0 {
+            for record in records.by_ref().take(RECORDS_AT_ONCE) {
+                operator.push(Input::Record(record));
             }
             while operator.take_next(&mut actions).is_some() {}
             operator.complete(&actions);

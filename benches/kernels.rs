@@ -21,7 +21,7 @@ use tailwater::{
         noise::Draws,
     },
     record::{Decoder, Event, Message},
-    score::figures::Figures,
+    score::figures::{Figures, Query},
 };
 
 #[path = "throughput/defaults.rs"]
@@ -198,7 +198,7 @@ fn density(config: &Config, machine: &Machine) {
         })
         .collect();
     let event = Event::bare([].into(), None);
-    let asked: Vec<_> = rows.iter().map(|row| (row.as_slice(), &event)).collect();
+    let asked: Vec<_> = rows.iter().map(|params| Query { params, event: &event, judges: false }).collect();
     let took = seconds(|| drop(black_box(figures.evaluate(black_box(&asked)))));
     let (thresholds, levels) = (config.score.exceed.len() as f64, config.score.quantiles.len() as f64);
     let own = TAIL[0] + SF + 12.0;

@@ -57,3 +57,7 @@ pub mod score;
 pub mod state;
 pub mod text;
 pub mod watch;
+
+/// Events are allocated by the reader and freed by the operator, at which the system's allocator makes the two wait for each other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

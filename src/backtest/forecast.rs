@@ -69,14 +69,6 @@ impl Forecast {
         self.blend.tail_index(0, side, &self.workspace)
     }
 
-    /// The log score of the mixture's part that knows no features, in nats: of the target's interval, where it has a step.
-    pub fn baseline_log_score(&mut self, y: f64) -> f64 {
-        let half = self.step.map(|step| 0.5 * step / self.target.scale);
-        let y = self.target.normalise(y);
-        let baseline = self.blend.baseline_log_likelihood(y, half, &mut self.workspace);
-        if half.is_none() { baseline - self.target.scale.ln() } else { baseline }
-    }
-
     /// Up to where a target counts as not above `threshold`: with a step, to the end of the threshold's interval.
     #[must_use]
     pub fn end(&self, threshold: f64) -> f64 {

@@ -338,7 +338,7 @@ fn judge_distribution(
 ) {
     let y = case.scored.score.realized.targets[0];
     let Some(forecast) = &mut case.forecast else { return };
-    values[overall.baseline] = forecast.baseline_log_score(y).max(LOG_SCORE_FLOOR);
+    values[overall.baseline] = case.scored.score.realized.baseline_log_score().max(LOG_SCORE_FLOOR);
     values[overall.behind] = values[overall.baseline] - log_score;
     values[overall.upper_tail] = forecast.tail_index(Side::Upper);
     values[overall.lower_tail] = forecast.tail_index(Side::Lower);

@@ -195,16 +195,6 @@ impl Blend {
         Self::log_share(params) < -LN_2
     }
 
-    /// The baseline's log density at `y`, in nats; with `half`, the log probability of the interval around it.
-    pub fn baseline_log_likelihood(&self, y: f64, half: Option<f64>, ws: &mut Workspace) -> f64 {
-        let parts = parts(ws);
-        let (own, ratio) = (parts.to_baseline(y), parts.ratio);
-        match half {
-            None => self.baseline.log_density(&[own], &mut parts.baseline) - ratio.ln(),
-            Some(half) => self.baseline.log_rounded(own, half / ratio, &mut parts.baseline),
-        }
-    }
-
     /// The logarithm of the sum of what the net and the baseline give, each by its share. The net is asked only where it has one.
     fn sum(
         &self,

@@ -135,14 +135,19 @@ impl Blend {
                     }
                 };
             }
-            let Some(likelihood) = told.likelihoods.first_mut() else { continue };
+            let (Some(likelihood), Some(&target)) = (told.likelihoods.first_mut(), asked.targets.first())
+            else {
+                continue;
+            };
             let worth = &block.worth;
-            *likelihood = if worth.is_taken[row] {
+            *likelihood = if target.is_nan() {
+                Likelihood::NONE
+            } else if worth.is_taken[row] {
                 let log_parts = Some(worth.log_parts.map(|column| column[row]));
                 Likelihood { log: worth.log[row], below: worth.below[row], log_parts }
             } else {
                 load(ws);
-                self.likelihood(asked.targets[0], asked.halves.map(|halves| halves[0]), ws)
+                self.likelihood(target, asked.halves.map(|halves| halves[0]), ws)
             };
         }
         if block.is_some() {

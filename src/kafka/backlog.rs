@@ -6,7 +6,11 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use super::client::lock;
@@ -18,20 +22,38 @@ pub const MAX_BYTES: usize = 64 << 20;
 /// What a row weighs at least, however short its message is: the decoded event.
 const ROW_BYTES: usize = 512;
 
-/// Shares of the bounds that are plenty: some ten milliseconds' work. More would lie about until no cache holds it, and each event would have to be
-/// fetched from memory when it is taken, …
+/// The share of the bounds that is plenty: some ten milliseconds' work. More would lie about until no cache holds it, and each event would have to be
+/// fetched from memory when it is taken.
 const PLENTY: f64 = 1.0 / 16.0;
-/// … and little.
-const LITTLE: f64 = PLENTY / 6.0;
-/// A share of fewer rows may be taken within a moment.
-const SMALL_ROWS: usize = 1024;
+/// So few rows of a partition may all be taken within a moment, should it come to its turn.
+const FEW_ROWS: usize = 512;
+
+/// How long nothing may be taken of plenty before the reader reads on, until partitions are full, and pauses them.
+const HOLD_OFF: Duration = Duration::from_secs(1);
 
 /// Rows read and not yet taken.
 #[derive(Debug)]
 pub struct Backlog {
     max_rows: usize,
     max_bytes: usize,
+    taken: AtomicU64,
     partitions: Mutex<BTreeMap<i32, Partition>>,
+}
+
+/// Whether to hold off reading: while there is plenty to take, and somebody takes it.
+#[derive(Debug, Default)]
+pub struct HoldOff {
+    /// Since when nothing was taken, and how many rows had been by then; `None` where there was not plenty.
+    since: Option<(Instant, u64)>,
+}
+
+impl HoldOff {
+    /// Whether it goes on at `now`, where so many rows were taken so far.
+    pub fn goes_on(&mut self, is_plenty: bool, num_taken: u64, now: Instant) -> bool {
+        let begun = self.since.filter(|&(_, before)| before == num_taken).map_or(now, |(since, _)| since);
+        self.since = is_plenty.then_some((begun, num_taken));
+        is_plenty && now - begun < HOLD_OFF
+    }
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +72,7 @@ impl Backlog {
         Self {
             max_rows: (MAX_ROWS / share).max(64),
             max_bytes: (MAX_BYTES / share).max(1 << 20),
+            taken: AtomicU64::new(0),
             partitions: Mutex::default(),
         }
     }
@@ -66,8 +89,15 @@ impl Backlog {
         backlog.bytes += weight * num_rows;
     }
 
+    /// How many rows were taken so far, of all partitions.
+    #[must_use]
+    pub fn num_taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Rows were taken, the oldest ones of their partition.
     pub fn remove(&self, partition: i32, num_rows: usize) {
+        self.taken.fetch_add(num_rows as u64, Ordering::Relaxed);
         let mut partitions = lock(&self.partitions);
         let Some(backlog) = partitions.get_mut(&partition) else { return };
         let mut left = num_rows;
@@ -96,18 +126,17 @@ impl Backlog {
         self.share_of_bound(partition) <= 0.5
     }
 
-    /// Whether there is plenty to take: in all, and of each of these partitions more than a little, so that none
-    /// holds up the others. Of partitions with small shares there never is.
+    /// Whether there is plenty to take: in all, and of each of these partitions more than a few rows, so that none
+    /// holds up the others. Of very many partitions there never is.
     #[must_use]
     pub fn is_plenty(&self, partitions: impl Iterator<Item = i32>) -> bool {
-        if self.max_rows < SMALL_ROWS {
-            return false;
-        }
         let backlogs = lock(&self.partitions);
         let (mut sum, mut num) = (0.0, 0);
         for partition in partitions {
-            let share = backlogs.get(&partition).map_or(0.0, |backlog| self.share_of(backlog));
-            if share < LITTLE {
+            let Some(backlog) = backlogs.get(&partition) else { return false };
+            let share = self.share_of(backlog);
+            // Of large messages few rows are many.
+            if backlog.rows < FEW_ROWS && backlog.bytes < self.max_bytes / 2 {
                 return false;
             }
             (sum, num) = (sum + share, num + 1);
@@ -152,19 +181,39 @@ mod tests {
     fn there_is_plenty_while_no_partition_is_short() {
         let backlog = Backlog::new(2);
         let plenty = (PLENTY * MAX_ROWS as f64) as usize;
-        backlog.add(0, plenty / 2, 0);
+        backlog.add(0, plenty - FEW_ROWS, 0);
         assert!(!backlog.is_plenty([0, 1].into_iter()) && backlog.is_plenty([0].into_iter()));
-        backlog.add(1, plenty / 4, 0);
-        assert!(!backlog.is_plenty([0, 1].into_iter()), "of one there is more than a little, but not in all");
-        backlog.add(1, plenty / 4, 0);
+        backlog.add(1, FEW_ROWS - 1, 0);
+        backlog.add(0, 1, 0);
+        assert!(!backlog.is_plenty([0, 1].into_iter()), "in all there is, but not of each");
+        backlog.add(1, 1, 0);
         assert!(backlog.is_plenty([0, 1].into_iter()));
+        backlog.remove(0, 2);
+        assert!(!backlog.is_plenty([0, 1].into_iter()), "of each there are more than a few, but not in all");
         assert!(!backlog.is_plenty(std::iter::empty()));
         // Of seven in eight there is all that there may be, and one would hold them up.
         let backlog = Backlog::new(8);
         (0..7).for_each(|partition| backlog.add(partition, MAX_ROWS / 8, 0));
         assert!(!backlog.is_plenty(0..8));
-        backlog.add(7, plenty / 8 / 6 + 1, 0);
+        backlog.add(7, FEW_ROWS, 0);
         assert!(backlog.is_plenty(0..8));
+        // Large messages, of which a partition never has that many.
+        let backlog = Backlog::new(2);
+        (0..2).for_each(|partition| backlog.add(partition, 1, MAX_BYTES / 4));
+        assert!(backlog.is_plenty(0..2));
+    }
+
+    #[test]
+    fn who_holds_off_does_so_as_long_as_anything_is_taken() {
+        let (mut hold_off, begun) = (HoldOff::default(), Instant::now());
+        let mut goes_on = |is_plenty, taken, at_ms| {
+            hold_off.goes_on(is_plenty, taken, begun + Duration::from_millis(at_ms))
+        };
+        assert!(goes_on(true, 0, 0) && goes_on(true, 0, 999) && !goes_on(true, 0, 1_000));
+        assert!(!goes_on(true, 0, 5_000), "a publisher that waits for a broker takes nothing");
+        assert!(goes_on(true, 1, 5_001) && goes_on(true, 1, 6_000) && !goes_on(true, 1, 6_001));
+        assert!(goes_on(true, 2, 6_100) && !goes_on(false, 3, 6_200), "there is little left");
+        assert!(goes_on(true, 3, 9_000), "what was there before is forgotten");
     }
 
     #[test]

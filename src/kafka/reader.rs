@@ -19,7 +19,7 @@ use rdkafka::{
 };
 
 use super::{
-    backlog::Backlog,
+    backlog::{Backlog, HoldOff},
     client::{self, Context, Observed, Passing},
     membership::Refused,
 };
@@ -39,10 +39,8 @@ const POLL: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(20);
 /// A partition that is silent for this long (its broker may be away) no longer holds up the others.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How long it waits at a time for what was read to be taken …
+/// How long it waits at a time for what was read to be taken.
 const WAIT: Duration = Duration::from_millis(1);
-/// … and how long there may be plenty without anything having been taken, before it reads on until partitions are full, and pauses them.
-const HOLD_OFF: Duration = Duration::from_secs(1);
 /// How often the input's partitions are counted.
 const COUNT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the broker may take to tell them.
@@ -131,8 +129,7 @@ pub struct Reader {
     has_news: bool,
     /// It ends when the input has other partitions.
     counts_partitions: bool,
-    /// Since when there has been plenty to take; `None` where there is not.
-    plenty_since: Option<Instant>,
+    hold_off: HoldOff,
 }
 
 /// What is known of a partition.
@@ -200,7 +197,7 @@ impl Reader {
                 .collect(),
             has_news: false,
             counts_partitions: true,
-            plenty_since: None,
+            hold_off: HoldOff::default(),
         })
     }
 
@@ -321,15 +318,14 @@ impl Reader {
         has_new
     }
 
-    /// Whether to leave what there is with the client for now, which then fetches no more: while there is plenty to take, and somebody takes it.
+    /// Whether to leave what there is with the client for now, which then fetches no more.
     fn holds_off(&mut self, now: Instant) -> bool {
         let is_read = |(&partition, known): (&i32, &Partition)| known.heard.map(|_| partition);
-        if !self.backlog.is_plenty(self.partitions.iter().filter_map(is_read)) {
-            self.plenty_since = None;
-            return false;
+        let is_plenty = self.backlog.is_plenty(self.partitions.iter().filter_map(is_read));
+        if is_plenty {
+            self.listen_anew(now);
         }
-        self.listen_anew(now);
-        now - *self.plenty_since.get_or_insert(now) < HOLD_OFF
+        self.hold_off.goes_on(is_plenty, self.backlog.num_taken(), now)
     }
 
     /// Nobody listened for a while: silence says nothing.

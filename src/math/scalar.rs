@@ -35,13 +35,12 @@ pub fn sin_cos_of_turn(share: f64) -> (f64, f64) {
     let x = TAU * (share - 0.25 * f64::from(quarters));
     let square = x * x;
     // Taylor's series.
-    let series = |coefficients: [f64; 5]| coefficients.iter().rev().fold(0.0, |sum, c| sum * square + c);
+    let series = |coefficients: &[f64]| coefficients.iter().rev().fold(0.0, |sum, c| sum * square + c);
     let sine = x + x
         * square
-        * series([-1.0 / 6.0, 1.0 / 120.0, -1.0 / 5_040.0, 1.0 / 362_880.0, -1.0 / 39_916_800.0]);
-    let cosine = 1.0
-        + square * series([-0.5, 1.0 / 24.0, -1.0 / 720.0, 1.0 / 40_320.0, -1.0 / 3_628_800.0])
-        + square.powi(6) / 479_001_600.0;
+        * series(&[-1.0 / 6.0, 1.0 / 120.0, -1.0 / 5_040.0, 1.0 / 362_880.0, -1.0 / 39_916_800.0]);
+    let of_cosine = [-0.5, 1.0 / 24.0, -1.0 / 720.0, 1.0 / 40_320.0, -1.0 / 3_628_800.0, 1.0 / 479_001_600.0];
+    let cosine = 1.0 + square * series(&of_cosine);
     match quarters {
         1 => (cosine, -sine),
         2 => (-sine, -cosine),

@@ -65,13 +65,15 @@ impl Segments {
     pub fn observe(&self, value: Option<&str>, log_score: f64, pits: impl Iterator<Item = (f64, f64)>) {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut name = value.map_or(NONE, |value| &value[..value.floor_char_boundary(MAX_LABEL_BYTES)]);
-        // Looked up before it is entered: a name is copied once.
         if !known.contains_key(name) {
             let is_room = known.len() - usize::from(known.contains_key(NONE)) < MAX_SEGMENTS;
             if value.is_some() && !is_room {
                 name = OTHER;
             }
-            known.entry(name.to_owned()).or_insert_with(|| self.segment(name));
+            // A name is copied once.
+            if !known.contains_key(name) {
+                known.insert(name.to_owned(), self.segment(name));
+            }
         }
         let Some(segment) = known.get_mut(name) else { return };
         segment.outcomes.inc();

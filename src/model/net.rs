@@ -280,6 +280,9 @@ fn add_product(sums: &mut [f32], inputs: &[f32], matrix: &[f32]) {
     let at = add_columns::<32>(sums, 0, inputs, matrix);
     let at = add_columns::<16>(sums, at, inputs, matrix);
     let width = sums.len();
+    if at == width {
+        return;
+    }
     for (&x, row) in inputs.iter().zip(matrix.chunks_exact(width)) {
         for (sum, &weight) in sums[at..].iter_mut().zip(&row[at..]) {
             *sum = f32::mul_add(x, weight, *sum);

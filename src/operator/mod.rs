@@ -440,7 +440,7 @@ impl Operator {
         if due.is_empty() {
             return;
         }
-        let rows: SmallVec<[_; 1]> = due.iter().map(|(event, score)| (&*score.params, &***event)).collect();
+        let rows: SmallVec<[_; 1]> = due.iter().map(|(event, score)| score.query(event)).collect();
         for ((_, score), Evaluated { figures, realized }) in due.iter().zip(self.figures.evaluate(&rows)) {
             score.figures.set(figures);
             if let Some(realized) = realized {
@@ -628,8 +628,8 @@ impl Operator {
         let is_own = score.epoch == self.epoch;
         let mut of_parts = score.realized.log_scores_of_parts;
         if let Some(target_time_us) = known_us {
-            let known = score.held_back.get().cloned();
-            let realized = known.unwrap_or_else(|| self.figures.realize(&score.params, event));
+            let judge = || self.figures.realize(&score.params, event);
+            let realized = score.held_back.get_or_init(judge).clone();
             of_parts = realized.log_scores_of_parts;
             if self.model.dim() > 1 {
                 self.complete_scores(iter::once((event, score)));

@@ -104,13 +104,31 @@ fn bits(scored: &Scored) -> (i64, u64, Vec<u64>, Vec<u32>) {
     )
 }
 
+/// Where targets come later, every seventh event has none.
+fn without_some_targets(mut event: Event, delay: Option<i64>) -> Event {
+    event.target.take_if(|_| delay.is_some() && event.offset % 7 == 3);
+    event
+}
+
 #[test]
 fn what_is_published_does_not_depend_on_how_many_scores_are_worked_out_together() {
-    let default = "model.flows=['radial', 'radial', 'tail']";
-    for (delay, flows) in [(None, default), (Some(5), default), (Some(5), "model.flows=['spline', 'pareto']")]
-    {
-        let config = config(&[flows, "score.shortfall=[0.9]"]);
-        let events: Vec<Event> = (0..1_200).map(|i| event(i, delay)).collect();
+    let default = ["model.flows=['radial', 'radial', 'tail']", "score.shortfall=[0.9]"];
+    let rounded = [default[0], "target.step=0.25"];
+    let others = ["model.flows=['spline', 'pareto']", default[1]];
+    let without_figures = ["score.quantiles=[]", "score.exceed=[]"];
+    for (delay, sets) in [
+        (None, default),
+        (Some(5), default),
+        (Some(5), others),
+        // Longer than the blocks: targets are judged ahead.
+        (Some(300), default),
+        (Some(300), rounded),
+        (Some(300), without_figures),
+    ] {
+        let config = config(&sets);
+        // Some have no target at all.
+        let events: Vec<Event> =
+            (0..1_200).map(|i| event(i, delay)).map(|e| without_some_targets(e, delay)).collect();
         let one_by_one = run(&config, &events);
         let mut operator = operator(&config, &[0]);
         let (mut together, mut rest) = (Vec::new(), &events[..]);
@@ -131,7 +149,7 @@ fn what_is_published_does_not_depend_on_how_many_scores_are_worked_out_together(
         assert_eq!(one_by_one.len(), together.len());
         for (one, other) in one_by_one.iter().zip(&together) {
             // Numbers are told with all of their digits.
-            assert_eq!(format!("{one:?}"), format!("{other:?}"), "{delay:?} {flows}");
+            assert_eq!(format!("{one:?}"), format!("{other:?}"), "{delay:?} {sets:?}");
         }
     }
 }

@@ -98,10 +98,11 @@ impl<'a> Judge<'a> {
 
     /// The score with its target, wherever that came in time.
     fn with_target(&mut self, scored: Scored) -> Scored {
-        if !self.comes(&scored.event) {
+        if !self.comes(&scored.event) || !scored.score.realized.log_score.is_nan() {
             return scored;
         }
-        let realized = self.figures.realize(&scored.score.params, &scored.event);
+        let judged = scored.score.held_back.get().cloned();
+        let realized = judged.unwrap_or_else(|| self.figures.realize(&scored.score.params, &scored.event));
         let score = Score { realized, ..Score::clone(&scored.score) };
         Scored { score: Arc::new(score), ..scored }
     }

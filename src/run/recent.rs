@@ -85,11 +85,8 @@ impl Recorder {
     pub fn judged(&mut self, event: &Arc<Event>, score: &Arc<Score>, realized: &Realized) -> Option<f64> {
         self.scored.retain(|(waiting, _)| !Arc::ptr_eq(waiting, event));
         keep(&mut self.judged, (event.clone(), score.clone(), realized.clone()), NUM_JUDGED);
-        let baseline = self.forecast.is_some().then(|| {
-            // During the warm-up all is the baseline's.
-            let log_score = realized.log_scores_of_parts.map_or(realized.log_score, |[_, baseline]| baseline);
-            log_score.max(LOG_SCORE_FLOOR) // which turns NaN into the floor, too
-        });
+        // Which turns NaN into the floor, too.
+        let baseline = self.forecast.is_some().then(|| realized.baseline_log_score().max(LOG_SCORE_FLOOR));
         if self.window.len() == WINDOW * self.stride() {
             self.window.drain(..self.stride());
         }

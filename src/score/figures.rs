@@ -8,14 +8,37 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{Realized, exceed::Exceed, joint::JointFigures, single::SingleFigures};
-use crate::{config::Config, density::Density, model::normaliser::Normaliser, record::Event};
+use crate::{
+    config::Config,
+    density::Density,
+    model::normaliser::Normaliser,
+    record::{Event, Target},
+};
+
+/// A row of parameters, and what it is asked.
+#[derive(Clone, Copy)]
+pub struct Query<'a> {
+    /// The parameters; empty where there is no distribution.
+    pub params: &'a [f32],
+    /// The event that was scored with them.
+    pub event: &'a Event,
+    /// Whether its target, if it has one, is to be judged: one alone.
+    pub judges: bool,
+}
+
+impl<'a> Query<'a> {
+    /// The target to be judged.
+    pub(super) fn target(&self) -> Option<&'a Target> {
+        self.event.target.as_ref().filter(|_| self.judges)
+    }
+}
 
 /// What a row of parameters says of its event.
 pub struct Evaluated {
     /// P(Y > t) for each threshold, then the quantiles, the shortfalls and the limited expected values, each for every target; NaN
     /// where a figure does not exist.
     pub figures: Box<[f64]>,
-    /// What one target is worth that came with the event.
+    /// What the target is worth, where that was asked.
     pub realized: Option<Realized>,
 }
 
@@ -40,20 +63,21 @@ impl Figures {
 
     /// What rows of parameters say of their events; no row's figures depend on the others.
     #[must_use]
-    pub fn evaluate(&mut self, rows: &[(&[f32], &Event)]) -> Vec<Evaluated> {
+    pub fn evaluate(&mut self, rows: &[Query<'_>]) -> Vec<Evaluated> {
         let num_figures = match &self.0 {
             Kind::Single(figures) => figures.num_figures(),
             Kind::Joint(figures) => figures.num_figures(),
         };
         // Where there is no distribution, there are no figures.
-        let known: SmallVec<[_; 1]> = rows.iter().copied().filter(|(params, _)| !params.is_empty()).collect();
+        let known: SmallVec<[Query<'_>; 1]> =
+            rows.iter().copied().filter(|row| !row.params.is_empty()).collect();
         let mut figures = vec![0.0; known.len() * num_figures];
         let realized = match &mut self.0 {
             Kind::Single(single) => single.evaluate(&known, &mut figures),
             Kind::Joint(joint) => {
-                for (nth, (params, event)) in known.iter().enumerate() {
+                for (nth, row) in known.iter().enumerate() {
                     let mut of_row = Vec::with_capacity(num_figures);
-                    joint.evaluate(params, &event.thresholds, &mut of_row);
+                    joint.evaluate(row.params, &row.event.thresholds, &mut of_row);
                     figures[nth * num_figures..][..num_figures].copy_from_slice(&of_row);
                 }
                 vec![None; known.len()]
@@ -66,7 +90,7 @@ impl Figures {
             realized,
         });
         let none = || Evaluated { figures: vec![f64::NAN; num_figures].into(), realized: None };
-        let all = rows.iter().map(|(params, _)| if params.is_empty() { None } else { known.next() });
+        let all = rows.iter().map(|row| if row.params.is_empty() { None } else { known.next() });
         all.map(|evaluated| evaluated.unwrap_or_else(none)).collect()
     }
 

@@ -23,6 +23,7 @@ use std::{
 use smallvec::{SmallVec, smallvec};
 
 use crate::record::Event;
+use figures::Query;
 
 /// The lowest log score that goes into a mean, in nats: about the logarithm of the smallest double. A target far beyond all others may
 /// have a density of 0, and one must not blot out the rest.
@@ -67,9 +68,18 @@ pub struct Score {
     pub params: Box<[f32]>,
     /// The target and its score, where it was known when the event was scored; NaN for all of it elsewhere.
     pub realized: Realized,
-    /// The same of a target that came with its event though it is known only later: it may be worked out with the figures, and is not looked
-    /// at before.
+    /// The same of a target that came with its event but is known only later: worked out with the figures, if not before, and looked at
+    /// when it is known.
     pub held_back: OnceLock<Realized>,
+}
+
+impl Score {
+    /// What is to be worked out of it, for its event: a target is judged once.
+    #[must_use]
+    pub fn query<'a>(&'a self, event: &'a Event) -> Query<'a> {
+        let is_judged = !self.realized.log_score.is_nan() || self.held_back.get().is_some();
+        Query { params: &self.params, event, judges: !is_judged }
+    }
 }
 
 /// Numbers that are worked out once, perhaps later than what they belong to, and then are the same for whoever holds that.
@@ -131,6 +141,13 @@ pub struct Realized {
 }
 
 impl Realized {
+    /// The log score by the mixture's part that knows no features, in nats; NaN where there is none.
+    #[must_use]
+    pub fn baseline_log_score(&self) -> f64 {
+        // During the warm-up all is the baseline's.
+        self.log_scores_of_parts.map_or(self.log_score, |[_, baseline]| baseline)
+    }
+
     /// Of a target of so many fields that is not known.
     #[must_use]
     pub fn unknown(dim: usize) -> Self {

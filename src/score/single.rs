@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{
     Realized,
     exceed::{Bound, Exceed},
-    figures::split,
+    figures::{Query, split},
     step::Step,
 };
 use crate::{
@@ -75,18 +75,18 @@ impl SingleFigures {
         unit(params)
     }
 
-    /// The figures of each row, row by row, and what the target is worth that came with its event.
-    pub fn evaluate(&mut self, rows: &[(&[f32], &Event)], figures: &mut [f64]) -> Vec<Option<Realized>> {
+    /// The figures of each row, row by row, and what its target is worth where that is asked.
+    pub fn evaluate(&mut self, rows: &[Query<'_>], figures: &mut [f64]) -> Vec<Option<Realized>> {
         self.take_thresholds(rows);
         self.take_targets(rows);
         let (num_exceed, num_quantiles) = (self.exceed.len(), self.quantiles.len());
         self.many.exceed.resize(rows.len() * num_exceed, 0.0);
         self.many.quantiles.resize(rows.len() * num_quantiles, 0.0);
         self.many.likelihoods.resize(self.many.targets.len(), Likelihood::NONE);
-        if let &[(params, _)] = rows {
+        if let &[Query { params, .. }] = rows {
             self.load(params);
         }
-        let params: SmallVec<[&[f32]; 1]> = rows.iter().map(|(params, _)| split(params, 1).0).collect();
+        let params: SmallVec<[&[f32]; 1]> = rows.iter().map(|row| split(row.params, 1).0).collect();
         let Self { density, many, step, .. } = self;
         let Many { thresholds, exceed, quantiles, targets, halves, likelihoods } = many;
         let asked = Asked {
@@ -105,9 +105,8 @@ impl SingleFigures {
             self.loaded.clear();
         }
         let num_figures = self.num_figures();
-        for (nth, ((params, _), figures)) in
-            rows.iter().zip(figures.chunks_exact_mut(num_figures)).enumerate()
-        {
+        for (nth, &Query { params, .. }) in rows.iter().enumerate() {
+            let figures = &mut figures[nth * num_figures..][..num_figures];
             let target = unit(params);
             let (exceed, rest) = figures.split_at_mut(num_exceed);
             let (quantiles, means) = rest.split_at_mut(num_quantiles);
@@ -126,35 +125,34 @@ impl SingleFigures {
                 self.means(params, means);
             }
         }
-        let realized = |(nth, (params, event)): (usize, &(&[f32], &Event))| {
-            let target = event.target.as_ref()?;
-            let targets = SmallVec::from_slice(&target.values);
-            Some(self.realized(self.many.likelihoods[nth], &unit(params), event, targets))
+        let realized = |(nth, row): (usize, &Query<'_>)| {
+            let targets = SmallVec::from_slice(&row.target()?.values);
+            Some(self.realized(self.many.likelihoods[nth], &unit(row.params), row.event, targets))
         };
         rows.iter().enumerate().map(realized).collect()
     }
 
     /// Brings the targets into the units of the rows' densities.
-    fn take_targets(&mut self, rows: &[(&[f32], &Event)]) {
+    fn take_targets(&mut self, rows: &[Query<'_>]) {
         let Self { step, many: Many { targets, halves, .. }, .. } = self;
         targets.clear();
         halves.clear();
-        if rows.iter().all(|(_, event)| event.target.is_none()) {
+        if rows.iter().all(|row| row.target().is_none()) {
             return;
         }
-        for (params, event) in rows {
-            let target = event.target.as_ref().map_or(f64::NAN, |target| target.values[0]);
-            let (y, half) = normalised(&unit(params), target, *step);
+        for row in rows {
+            let target = row.target().map_or(f64::NAN, |target| target.values[0]);
+            let (y, half) = normalised(&unit(row.params), target, *step);
             targets.push(y);
             halves.extend(half);
         }
     }
 
     /// Brings the thresholds into the units of the rows' densities.
-    fn take_thresholds(&mut self, rows: &[(&[f32], &Event)]) {
+    fn take_thresholds(&mut self, rows: &[Query<'_>]) {
         let Self { exceed, step, many: Many { thresholds, .. }, .. } = self;
         thresholds.clear();
-        for (params, event) in rows {
+        for &Query { params, event, .. } in rows {
             let target = unit(params);
             thresholds.extend(exceed.iter().map(|exceed| {
                 let threshold = match &exceed.bound {
@@ -242,7 +240,7 @@ mod tests {
 
     fn evaluate(figures: &mut Figures, params: &[f32], own_thresholds: &[f64]) -> Box<[f64]> {
         let event = Event { thresholds: own_thresholds.into(), ..Event::bare([].into(), None) };
-        figures.evaluate(&[(params, &event)]).swap_remove(0).figures
+        figures.evaluate(&[Query { params, event: &event, judges: false }]).swap_remove(0).figures
     }
 
     const FLOWS: [FlowKind; 3] = [FlowKind::Radial, FlowKind::Radial, FlowKind::Affine];

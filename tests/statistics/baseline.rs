@@ -43,7 +43,9 @@ impl BehindBaseline {
         self.blend.load(params, &mut self.workspace);
         let half = self.step.map(|step| 0.5 * step / scale);
         let y = (realized.targets[0] - center) / scale;
-        let baseline = self.blend.baseline_log_likelihood(y, half, &mut self.workspace);
+        let likelihood = self.blend.likelihood(y, half, &mut self.workspace);
+        // During the warm-up all is the baseline's.
+        let baseline = likelihood.log_parts.map_or(likelihood.log, |[_, baseline]| baseline);
         let baseline = if half.is_none() { baseline - scale.ln() } else { baseline };
         let behind = baseline - realized.log_score;
         self.window.push_back(behind);
