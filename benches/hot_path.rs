@@ -233,19 +233,16 @@ fn metrics(c: &mut Criterion) {
         version: "0",
     });
     metrics.set_partitions(&[0, 1, 2, 3]);
+    let mut outcomes = metrics.outcomes();
     let mut group = c.benchmark_group("metrics");
     group.throughput(Throughput::Elements(1));
     group.bench_function("count an event with its target", |b| {
         b.iter(|| {
             metrics.records.scored.inc();
             metrics.latency_seconds.observe(black_box(0.012));
-            metrics.observe_pit(black_box(0.4));
-            for quantile in &metrics.quantiles {
-                quantile.observe(black_box(0.4), black_box(0.5));
-            }
-            for threshold in &metrics.exceed {
-                threshold.observe(black_box(0.2), black_box(true));
-            }
+            outcomes.pit(black_box(0.4));
+            (0..3).for_each(|nth| outcomes.quantile(nth, black_box(0.4), black_box(0.5)));
+            (0..3).for_each(|nth| outcomes.threshold(nth, black_box(0.2), black_box(true)));
         });
     });
     group.bench_function("render", |b| b.iter(|| metrics.render()));

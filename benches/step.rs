@@ -82,7 +82,7 @@ impl Data {
         let (first, rest) = events.split_at(FLIGHTS);
         let mut inputs = Inputs::new(&config.features);
         inputs.fit(first.iter().copied());
-        first.iter().for_each(|event| inputs.learn_categories(event));
+        first.iter().for_each(|event| inputs.learn(event, &mut Row::default()));
         let label = |event: &Event| event.target.as_ref().expect("its delay is known").values[0];
         let normaliser = Normaliser::fit(&mut first.iter().map(|event| label(event)).collect::<Vec<_>>());
         let row = |event: &&Event| {

@@ -31,6 +31,42 @@ const FEW_ROWS: usize = 512;
 /// How long nothing may be taken of plenty before the reader reads on, until partitions are full, and pauses them.
 const HOLD_OFF: Duration = Duration::from_secs(1);
 
+/// Records that are taken, of which those of one partition are removed from a backlog together.
+#[derive(Debug)]
+pub struct Removal<'a> {
+    backlog: &'a Backlog,
+    partition: i32,
+    num_rows: usize,
+}
+
+impl<'a> Removal<'a> {
+    /// Of none yet.
+    #[must_use]
+    pub fn new(backlog: &'a Backlog) -> Self {
+        Self { backlog, partition: 0, num_rows: 0 }
+    }
+
+    /// A row was taken, the oldest one of its partition.
+    pub fn take(&mut self, partition: i32) {
+        if partition != self.partition {
+            self.finish();
+            self.partition = partition;
+        }
+        self.num_rows += 1;
+    }
+
+    /// Removes what was taken.
+    pub fn finish(&mut self) {
+        self.backlog.remove(self.partition, std::mem::take(&mut self.num_rows));
+    }
+}
+
+impl Drop for Removal<'_> {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 /// Rows read and not yet taken.
 #[derive(Debug)]
 pub struct Backlog {
@@ -77,8 +113,8 @@ impl Backlog {
         }
     }
 
-    /// Rows were read, out of a message of so many bytes.
-    pub fn add(&self, partition: i32, num_rows: usize, message_bytes: usize) {
+    /// Rows were read, out of a message of so many bytes. Whether the partition [is full](Self::is_full) with them.
+    pub fn add(&self, partition: i32, num_rows: usize, message_bytes: usize) -> bool {
         let mut partitions = lock(&self.partitions);
         let backlog = partitions.entry(partition).or_default();
         let weight = message_bytes / num_rows.max(1) + ROW_BYTES;
@@ -87,6 +123,7 @@ impl Backlog {
         }
         backlog.rows += num_rows;
         backlog.bytes += weight * num_rows;
+        self.share_of(backlog) >= 1.0
     }
 
     /// How many rows were taken so far, of all partitions.
@@ -97,6 +134,9 @@ impl Backlog {
 
     /// Rows were taken, the oldest ones of their partition.
     pub fn remove(&self, partition: i32, num_rows: usize) {
+        if num_rows == 0 {
+            return;
+        }
         self.taken.fetch_add(num_rows as u64, Ordering::Relaxed);
         let mut partitions = lock(&self.partitions);
         let Some(backlog) = partitions.get_mut(&partition) else { return };
@@ -167,9 +207,9 @@ mod tests {
     #[test]
     fn a_partition_is_full_at_its_share_of_rows_and_has_room_at_half_of_it() {
         let backlog = Backlog::new(4);
-        backlog.add(0, MAX_ROWS / 4 - 1, 0);
+        assert!(!backlog.add(0, MAX_ROWS / 4 - 1, 0));
         assert!(!backlog.is_full(0));
-        backlog.add(0, 1, 0);
+        assert!(backlog.add(0, 1, 0));
         assert!(backlog.is_full(0) && !backlog.is_full(1));
         backlog.remove(0, MAX_ROWS / 8 - 1);
         assert!(!backlog.is_full(0) && !backlog.has_room(0));
@@ -193,14 +233,28 @@ mod tests {
         assert!(!backlog.is_plenty(std::iter::empty()));
         // Of seven in eight there is all that there may be, and one would hold them up.
         let backlog = Backlog::new(8);
-        (0..7).for_each(|partition| backlog.add(partition, MAX_ROWS / 8, 0));
+        assert!((0..7).all(|partition| backlog.add(partition, MAX_ROWS / 8, 0)));
         assert!(!backlog.is_plenty(0..8));
         backlog.add(7, FEW_ROWS, 0);
         assert!(backlog.is_plenty(0..8));
         // Large messages, of which a partition never has that many.
         let backlog = Backlog::new(2);
-        (0..2).for_each(|partition| backlog.add(partition, 1, MAX_BYTES / 4));
+        assert!(!(0..2).any(|partition| backlog.add(partition, 1, MAX_BYTES / 4)));
         assert!(backlog.is_plenty(0..2));
+    }
+
+    #[test]
+    fn what_is_taken_is_removed_by_partition_and_together() {
+        let backlog = Backlog::new(2);
+        (0..2).for_each(|partition| assert!(!backlog.add(partition, 10, 0)));
+        let mut removal = Removal::new(&backlog);
+        [0, 0, 1].into_iter().for_each(|partition| removal.take(partition));
+        assert_eq!((backlog.num_taken(), backlog.num_rows()), (2, 18));
+        removal.finish();
+        assert_eq!((backlog.num_taken(), backlog.num_rows()), (3, 17));
+        removal.take(1);
+        drop(removal);
+        assert_eq!((backlog.num_taken(), backlog.num_rows()), (4, 16));
     }
 
     #[test]

@@ -264,10 +264,10 @@ impl Reader {
                     self.decoder.decode(&borrow(&message), &mut records);
                     now = Instant::now();
                     chunk.decode += now - begun;
-                    self.backlog.add(partition, records.len(), num_bytes(&message));
+                    let is_full = self.backlog.add(partition, records.len(), num_bytes(&message));
                     let read_until = message.offset() + 1;
                     self.partitions.insert(partition, Partition { heard: Some(begun), read_until });
-                    if self.backlog.is_full(partition) {
+                    if is_full {
                         next_tick = now; // it pauses now: thousands more would come within a tick
                     }
                     chunk.inputs.extend(records.drain(..).map(Input::Record));

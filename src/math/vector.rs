@@ -45,14 +45,19 @@ pub(super) const NARROW: f64 = 1e-4;
 /// 1 / √2π.
 pub(super) const FRAC_1_SQRT_TWO_PI: f64 = 0.398_942_280_401_432_7;
 
-/// The polynomial with these coefficients, the constant's first.
+/// The polynomial with these coefficients, the constant's first: those of even and of odd powers each in a sum of their own, since a sum
+/// waits for each of its terms.
 #[inline(always)]
-fn polynomial(x: f64, coefficients: &[f64]) -> f64 {
-    let mut sum = 0.0;
-    for &coefficient in coefficients.iter().rev() {
-        sum = f64::mul_add(sum, x, coefficient);
+fn polynomial<const N: usize>(x: f64, coefficients: &[f64; N]) -> f64 {
+    let square = x * x;
+    let (mut even, mut odd) = (0.0, 0.0);
+    let mut nth = N;
+    while nth > 0 {
+        nth -= 1;
+        let sum = if nth % 2 == 0 { &mut even } else { &mut odd };
+        *sum = f64::mul_add(*sum, square, coefficients[nth]);
     }
-    sum
+    f64::mul_add(odd, x, even)
 }
 
 /// 1 / (n + 2)! for n = 0 to 11.

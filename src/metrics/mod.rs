@@ -6,6 +6,7 @@
 //!
 //! Units are base units: seconds, bytes, nats. NaN (a figure that is null) is never counted.
 
+pub mod outcomes;
 mod register;
 mod segments;
 
@@ -20,6 +21,7 @@ use prometheus::{
 };
 
 use crate::{record::RejectReason, watch::Watch};
+use outcomes::{Exceedances, Sides};
 use register::Register;
 use segments::Segments;
 
@@ -48,11 +50,16 @@ pub struct FadingMean {
 }
 
 impl FadingMean {
-    /// Takes a value; the mean with it.
-    pub fn add(&mut self, value: f64) -> f64 {
+    /// Takes a value.
+    pub fn add(&mut self, value: f64) {
         self.sum = (1.0 - FADING) * self.sum + value;
         self.weight = (1.0 - FADING) * self.weight + 1.0;
-        self.sum / self.weight
+    }
+
+    /// The mean; `None` of nothing.
+    #[must_use]
+    pub fn get(&self) -> Option<f64> {
+        (self.weight > 0.0).then(|| self.sum / self.weight)
     }
 }
 
@@ -109,9 +116,9 @@ pub struct Metrics {
     pub tail_index: [Gauge; 2],
     pit: Histogram,
     /// `tailwater_quantile_outcomes_total`, in the order of [`MetricsSpec::quantiles`].
-    pub quantiles: Vec<QuantileOutcomes>,
+    quantiles: Vec<Sides>,
     /// `tailwater_exceed_expected_total` and `_observed_total`, in the order of [`MetricsSpec::thresholds`].
-    pub exceed: Vec<Exceedances>,
+    exceed: Vec<Exceedances>,
     /// `tailwater_quantile_e_value`, in the order of [`MetricsSpec::quantiles`], then `tailwater_exceed_e_value`, in the order of
     /// [`MetricsSpec::thresholds`].
     pub e_values: Vec<Gauge>,
@@ -176,46 +183,6 @@ pub struct Updates {
     pub loss_nats: Gauge,
     /// Norm of the last step's gradient, before it was clipped.
     pub gradient_norm: Gauge,
-}
-
-/// On which side of a quantile the targets came.
-#[derive(Debug)]
-pub struct QuantileOutcomes {
-    /// Targets above it, by their PIT.
-    pub above: IntCounter,
-    /// The others.
-    pub below: IntCounter,
-}
-
-impl QuantileOutcomes {
-    /// Counts one target, by its PIT F(y|x), against the quantile of a level: above it is what has a higher PIT, also of a rounded
-    /// target, of which more than 1 − p may lie on its quantile. NaN (null) says nothing.
-    pub fn observe(&self, pit: f64, level: f64) {
-        if pit.is_nan() {
-            return;
-        }
-        if pit > level { self.above.inc() } else { self.below.inc() }
-    }
-}
-
-/// How often a threshold was expected to be exceeded, and was.
-#[derive(Debug)]
-pub struct Exceedances {
-    /// The sum of P(Y > t) over events whose target came.
-    pub expected: Counter,
-    /// How many of those targets were above t.
-    pub observed: IntCounter,
-}
-
-impl Exceedances {
-    /// Counts one event whose target came; a probability of NaN (null) says nothing.
-    pub fn observe(&self, p: f64, exceeded: bool) {
-        if p.is_nan() {
-            return;
-        }
-        self.expected.inc_by(p);
-        self.observed.inc_by(u64::from(exceeded));
-    }
 }
 
 /// How transactions ended.
@@ -406,7 +373,7 @@ impl Metrics {
             quantiles: spec
                 .quantiles
                 .iter()
-                .map(|quantile| QuantileOutcomes {
+                .map(|quantile| Sides {
                     above: quantile_outcomes.with(&[quantile, "above"]),
                     below: quantile_outcomes.with(&[quantile, "below"]),
                 })
@@ -464,13 +431,6 @@ impl Metrics {
     #[must_use]
     pub fn num_rejected(&self) -> u64 {
         self.rejected.get()
-    }
-
-    /// Counts a target's PIT, F(y|x) in [0, 1]; NaN (null) says nothing.
-    pub fn observe_pit(&self, pit: f64) {
-        if !pit.is_nan() {
-            self.pit.observe(pit);
-        }
     }
 
     /// Takes the assigned input partitions: lags of others go, new ones come at zero.
@@ -665,9 +625,11 @@ mod tests {
     #[test]
     fn null_figures_are_not_counted() {
         let metrics = fresh();
-        metrics.observe_pit(f64::NAN);
-        metrics.quantiles[0].observe(f64::NAN, 0.5);
-        metrics.exceed[0].observe(f64::NAN, true);
+        let mut outcomes = metrics.outcomes();
+        outcomes.pit(f64::NAN);
+        outcomes.quantile(0, f64::NAN, 0.5);
+        outcomes.threshold(0, f64::NAN, true);
+        outcomes.flush();
         assert!(samples(&metrics.render()).all(|(_, value)| !value.is_nan()));
         assert_eq!(value(&metrics, "tailwater_pit_count"), Some(0.0));
         assert_eq!(value(&metrics, r#"tailwater_exceed_observed_total{threshold="15"}"#), Some(0.0));
@@ -680,11 +642,12 @@ mod tests {
     #[test]
     fn a_target_counts_on_its_side_of_the_quantile_and_the_threshold() {
         let metrics = fresh();
-        metrics.quantiles[1].observe(0.99, 0.99);
-        metrics.quantiles[1].observe(0.995, 0.99);
-        metrics.quantiles[1].observe(1.0, 0.99);
-        metrics.exceed[1].observe(0.25, true);
-        metrics.exceed[1].observe(0.5, false);
+        let mut outcomes = metrics.outcomes();
+        [0.99, 0.995, 1.0].into_iter().for_each(|pit| outcomes.quantile(1, pit, 0.99));
+        outcomes.threshold(1, 0.25, true);
+        outcomes.threshold(1, 0.5, false);
+        outcomes.flush();
+        outcomes.flush();
         let quantile = |side: &str| {
             value(&metrics, &format!(r#"tailwater_quantile_outcomes_total{{quantile="0.99",side="{side}"}}"#))
         };

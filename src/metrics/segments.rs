@@ -6,7 +6,8 @@ use ahash::RandomState;
 use prometheus::{Gauge, IntCounter};
 
 use super::{
-    FadingMean, QuantileOutcomes,
+    FadingMean,
+    outcomes::Sides,
     register::{Family, Register},
 };
 
@@ -35,7 +36,7 @@ struct Segment {
     outcomes: IntCounter,
     log_score: Gauge,
     mean: FadingMean,
-    quantiles: Vec<QuantileOutcomes>,
+    quantiles: Vec<Sides>,
 }
 
 impl Segments {
@@ -77,14 +78,15 @@ impl Segments {
         }
         let Some(segment) = known.get_mut(name) else { return };
         segment.outcomes.inc();
-        segment.log_score.set(segment.mean.add(log_score));
-        for ((pit, level), metric) in pits.zip(&segment.quantiles) {
-            metric.observe(pit, level);
+        segment.mean.add(log_score);
+        segment.mean.get().into_iter().for_each(|mean| segment.log_score.set(mean));
+        for ((pit, level), sides) in pits.zip(&segment.quantiles) {
+            sides.count(pit, level);
         }
     }
 
     fn segment(&self, name: &str) -> Segment {
-        let of_level = |level: &String| QuantileOutcomes {
+        let of_level = |level: &String| Sides {
             above: self.quantiles.with(&[name, level, "above"]),
             below: self.quantiles.with(&[name, level, "below"]),
         };

@@ -138,15 +138,6 @@ impl Inputs {
         }
     }
 
-    /// Takes note of the event's numbers.
-    pub fn follow(&mut self, event: &Event) {
-        for (encoder, cell) in self.encoders.iter_mut().zip(&event.features) {
-            if let (Encoder::Number(standardiser), Cell::Number(value)) = (encoder, cell) {
-                standardiser.follow(*value);
-            }
-        }
-    }
-
     /// Changes the units of numbers that have outgrown theirs, if what reads them can be `changed` along: each by its position among the
     /// dense inputs.
     pub fn adapt(&mut self, mut changed: impl FnMut(usize, Rescaling) -> bool) {
@@ -158,39 +149,28 @@ impl Inputs {
         }
     }
 
-    /// Adds the event's categories to the vocabularies.
-    pub fn learn_categories(&mut self, event: &Event) {
-        for (encoder, cell) in self.encoders.iter_mut().zip(&event.features) {
-            if let (Encoder::Category(vocabulary), Cell::Text(value)) = (encoder, cell) {
-                vocabulary.learn(value);
-            }
+    /// Writes the event's inputs into `row`.
+    pub fn encode(&self, event: &Event, row: &mut Row) {
+        row.clear();
+        for (encoder, cell) in self.encoders.iter().zip(&event.features) {
+            encoder.encode(cell, row);
         }
     }
 
-    /// Writes the event's inputs into `row`.
-    pub fn encode(&self, event: &Event, row: &mut Row) {
-        row.dense.clear();
-        row.categories.clear();
-        for (encoder, cell) in self.encoders.iter().zip(&event.features) {
-            match (encoder, cell) {
-                (Encoder::Number(standardiser), Cell::Number(value)) => {
-                    let standardised =
-                        standardiser.normaliser().normalise(*value).clamp(-CLAMP_SCALES, CLAMP_SCALES);
-                    row.dense.extend([standardised as f32, 0.0]);
-                }
-                (Encoder::Number(_), _) => row.dense.extend([0.0, 1.0]),
-                (Encoder::Cycle { period }, Cell::Number(value)) => {
-                    let is_within = (0.0..*period).contains(value);
-                    let rest = if is_within { *value } else { value.rem_euclid(*period) };
-                    let (sine, cosine) = sin_cos_of_turn(rest / period);
-                    row.dense.extend([sine as f32, cosine as f32]);
-                }
-                (Encoder::Cycle { .. }, _) => row.dense.extend([0.0, 0.0]),
+    /// The same for an event that is learned from: takes note of its numbers, which changes no unit yet, and adds its categories to the
+    /// vocabularies.
+    pub fn learn(&mut self, event: &Event, row: &mut Row) {
+        row.clear();
+        for (encoder, cell) in self.encoders.iter_mut().zip(&event.features) {
+            match (&mut *encoder, cell) {
                 (Encoder::Category(vocabulary), Cell::Text(value)) => {
-                    row.categories.push(vocabulary.number(value));
+                    row.categories.push(vocabulary.learn(value));
+                    continue;
                 }
-                (Encoder::Category(_), _) => row.categories.push(NO_CATEGORY),
+                (Encoder::Number(standardiser), Cell::Number(value)) => standardiser.follow(*value),
+                _ => {}
             }
+            encoder.encode(cell, row);
         }
     }
 
@@ -204,6 +184,36 @@ impl Inputs {
             .zip(&row.categories)
             .filter(|((_, other), number)| other == *number)
             .map(|((index, _), _)| index)
+    }
+}
+
+impl Row {
+    fn clear(&mut self) {
+        self.dense.clear();
+        self.categories.clear();
+    }
+}
+
+impl Encoder {
+    /// Adds a value's inputs to a row.
+    fn encode(&self, cell: &Cell, Row { dense, categories }: &mut Row) {
+        match (self, cell) {
+            (Self::Number(standardiser), Cell::Number(value)) => {
+                let standardised =
+                    standardiser.normaliser().normalise(*value).clamp(-CLAMP_SCALES, CLAMP_SCALES);
+                dense.extend([standardised as f32, 0.0]);
+            }
+            (Self::Number(_), _) => dense.extend([0.0, 1.0]),
+            (Self::Cycle { period }, Cell::Number(value)) => {
+                let is_within = (0.0..*period).contains(value);
+                let rest = if is_within { *value } else { value.rem_euclid(*period) };
+                let (sine, cosine) = sin_cos_of_turn(rest / period);
+                dense.extend([sine as f32, cosine as f32]);
+            }
+            (Self::Cycle { .. }, _) => dense.extend([0.0, 0.0]),
+            (Self::Category(vocabulary), Cell::Text(value)) => categories.push(vocabulary.number(value)),
+            (Self::Category(_), _) => categories.push(NO_CATEGORY),
+        }
     }
 }
 
@@ -246,7 +256,7 @@ mod tests {
     #[test]
     fn a_row_is_dense_inputs_and_category_numbers() {
         let mut inputs = mixed();
-        inputs.learn_categories(&event(vec![Cell::Text("a".into()), Cell::Null, Cell::Null]));
+        inputs.learn(&event(vec![Cell::Text("a".into()), Cell::Null, Cell::Null]), &mut Row::default());
         let row = encode(&inputs, vec![Cell::Text("a".into()), Cell::Number(2.0), Cell::Number(6.0)]);
         assert_eq!(row.categories, [0]);
         assert_eq!(row.dense.len(), inputs.num_dense());

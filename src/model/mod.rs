@@ -282,29 +282,30 @@ impl Model {
     /// During the warm-up: there are no inputs to learn from yet.
     pub fn learn(&mut self, batch: &[Arc<Event>]) -> Vec<Step> {
         assert!(self.is_ready(), "learning begins when the warm-up has ended");
-        batch.iter().for_each(|event| self.inputs.learn_categories(event));
         self.learner.count(batch.len());
-        let mut steps = vec![self.take_step(batch)];
+        // All of an event is gone through while it is at hand: what is noted of it changes no unit before the steps are taken.
+        self.batch.take(batch, &self.targets, |event, row| self.inputs.learn(event, row));
+        for event in batch {
+            self.targets.iter_mut().zip(label(event)).for_each(|(target, &y)| target.follow(y));
+        }
+        let mut steps = vec![self.take_step()];
         let is_skipped = matches!(steps[0].taken, Taken::Skipped(_));
         if self.steps > 1 && !is_skipped {
             self.recent.add(batch);
             for _ in 1..self.steps {
                 let mut draws = Draws::new(self.seed ^ SAMPLE_SEED, self.learner.batches(), 0);
                 let sample = self.recent.sample(batch.len(), &mut draws);
-                steps.push(self.take_step(&sample));
+                self.batch.take(&sample, &self.targets, |event, row| self.inputs.encode(event, row));
+                steps.push(self.take_step());
             }
         }
-        self.adapt(batch);
+        self.adapt();
         steps
     }
 
     /// Follows inputs and targets with their units, which changes nothing of what the net computes.
-    fn adapt(&mut self, batch: &[Arc<Event>]) {
+    fn adapt(&mut self) {
         let Self { inputs, learner, targets, density, .. } = self;
-        for event in batch {
-            inputs.follow(event);
-            targets.iter_mut().zip(label(event)).for_each(|(target, &y)| target.follow(y));
-        }
         inputs.adapt(|at, rescaling| learner.rescale_input(at, rescaling));
         let Some(unit) = density.unit() else { return };
         let places = unit.locations.into_iter().zip(unit.log_scales);
@@ -313,15 +314,9 @@ impl Model {
         }
     }
 
-    /// Takes one step on these events.
-    fn take_step(&mut self, events: &[Arc<Event>]) -> Step {
+    /// Takes one step on the events that were taken.
+    fn take_step(&mut self) -> Step {
         let Batch { rows, labels } = &mut self.batch;
-        labels.clear();
-        rows.resize_with(events.len(), Row::default);
-        for (event, row) in events.iter().zip(&mut *rows) {
-            self.inputs.encode(event, row);
-            labels.extend(normalised(&self.targets, event));
-        }
         let half_step = self.step.map(|step| 0.5 * step / self.targets[0].normaliser().scale);
         let mut step = self.learner.step(rows, labels, half_step);
         // The probability of an interval has no unit.
@@ -329,6 +324,24 @@ impl Model {
             step.loss_nats += self.targets.iter().map(|target| target.normaliser().scale.ln()).sum::<f64>();
         }
         step
+    }
+}
+
+impl Batch {
+    /// Takes labelled events, whose inputs `encode` writes.
+    fn take(
+        &mut self,
+        events: &[Arc<Event>],
+        targets: &[Standardiser],
+        mut encode: impl FnMut(&Event, &mut Row),
+    ) {
+        let Self { rows, labels } = self;
+        labels.clear();
+        rows.resize_with(events.len(), Row::default);
+        for (event, row) in events.iter().zip(rows) {
+            encode(event, row);
+            labels.extend(normalised(targets, event));
+        }
     }
 }
 

@@ -54,12 +54,15 @@ impl Vocabulary {
         self.numbers.contains_key(value)
     }
 
-    /// Adds the value while there is room: first come, first numbered.
-    pub fn learn(&mut self, value: &CompactString) {
-        if self.numbers.len() < self.size && !self.knows(value) {
-            let number = self.numbers.len() as u32;
-            self.numbers.insert(value.clone(), number);
+    /// Adds the value while there is room, first come, first numbered; its number, or that of "other".
+    pub fn learn(&mut self, value: &CompactString) -> u32 {
+        let number = self.number(value);
+        if number < self.other() || self.numbers.len() == self.size {
+            return number;
         }
+        let number = self.numbers.len() as u32;
+        self.numbers.insert(value.clone(), number);
+        number
     }
 }
 
@@ -70,9 +73,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_other() {
         let mut vocabulary = Vocabulary::new(2);
-        for value in ["a", "b", "a", "c"] {
-            vocabulary.learn(&value.into());
-        }
+        assert_eq!(["a", "b", "a", "c"].map(|value| vocabulary.learn(&value.into())), [0, 1, 0, 2]);
         assert_eq!((vocabulary.number("a"), vocabulary.number("b")), (0, 1));
         assert_eq!((vocabulary.number("c"), vocabulary.number("never seen")), (2, 2));
         assert!(vocabulary.knows("b") && !vocabulary.knows("c"));

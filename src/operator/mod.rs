@@ -107,7 +107,7 @@ pub enum Action {
     /// Publish an outcome.
     Outcome(Outcome),
     /// Publish a rejected record.
-    Reject(Reject),
+    Reject(Box<Reject>),
     /// A mini-batch was learned from (or skipped): nothing to publish, only to count.
     Learned {
         /// What became of it.
@@ -626,21 +626,19 @@ impl Operator {
         }
         // What another model scored says nothing of this one.
         let is_own = score.epoch == self.epoch;
-        let mut of_parts = score.realized.log_scores_of_parts;
+        let realized = match known_us {
+            Some(_) => score.held_back.get_or_init(|| self.figures.realize(&score.params, event)),
+            None => &score.realized,
+        };
+        if known_us.is_some() && self.model.dim() > 1 {
+            self.complete_scores(iter::once((event, score)));
+        }
+        if is_own {
+            self.watch.see(*is_bet_on, score, realized, &event.thresholds, self.stream_time_us);
+        }
         if let Some(target_time_us) = known_us {
-            let judge = || self.figures.realize(&score.params, event);
-            let realized = score.held_back.get_or_init(judge).clone();
-            of_parts = realized.log_scores_of_parts;
-            if self.model.dim() > 1 {
-                self.complete_scores(iter::once((event, score)));
-            }
-            if is_own {
-                self.watch.see(*is_bet_on, score, &realized, &event.thresholds, self.stream_time_us);
-            }
             let (event, score) = (event.clone(), score.clone());
-            actions.push(Action::Outcome(Outcome { event, score, target_time_us, realized }));
-        } else {
-            self.watch.see(*is_bet_on, score, &score.realized, &event.thresholds, self.stream_time_us);
+            actions.push(Action::Outcome(Outcome { event, score, target_time_us }));
         }
         let Learning::On { warmup_rows } = self.learning else { return };
         let is_known_at = match event.target.as_ref().map(|target| target.known) {
@@ -650,7 +648,8 @@ impl Operator {
         if is_known_at >= self.learn_until_us {
             return;
         }
-        let judged = of_parts.filter(|_| is_own).map(|log_scores| (&*score.params, log_scores));
+        let judged = realized.log_scores_of_parts.filter(|_| is_own);
+        let judged = judged.map(|log_scores| (&*score.params, log_scores));
         self.model.judge(event, judged);
         self.labelled.push(event.clone());
         if self.model.is_ready() {

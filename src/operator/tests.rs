@@ -360,7 +360,7 @@ fn among_partitions_the_lowest_time_goes_first_and_an_empty_one_is_waited_for() 
 fn a_reject_passes_through_in_its_place_and_its_offset_is_passed() {
     let mut operator = operator(&config(&[]), &[0]);
     let mut actions = Vec::new();
-    operator.push(Input::Record(Record::Reject(Reject {
+    operator.push(Input::Record(Record::Reject(Box::new(Reject {
         partition: 0,
         offset: 7,
         row: 0,
@@ -369,7 +369,7 @@ fn a_reject_passes_through_in_its_place_and_its_offset_is_passed() {
         payload: None,
         reason: RejectReason::Empty,
         detail: String::new(),
-    })));
+    }))));
     operator.push(Input::Record(Record::from(event(8, None))));
     operator.take(&mut actions).unwrap();
     assert!(matches!(&actions[..], [Action::Reject(reject)] if reject.offset == 7));
@@ -459,7 +459,7 @@ fn mixed_stream() -> Vec<Record> {
         let (partition, offset) = ((i % 3) as i32, i / 3);
         let event = |row, last| Event { partition, offset, row, last, ..event(i, Some(i * 7919 % 90)) };
         match i % 50 {
-            13 => records.push(Record::Reject(Reject {
+            13 => records.push(Record::Reject(Box::new(Reject {
                 partition,
                 offset,
                 row: 0,
@@ -468,7 +468,7 @@ fn mixed_stream() -> Vec<Record> {
                 payload: None,
                 reason: RejectReason::Empty,
                 detail: String::new(),
-            })),
+            }))),
             20 => records.extend([(0, false), (1, true)].map(|(row, last)| Record::from(event(row, last)))),
             _ => records.push(Record::from(event(0, true))),
         }
@@ -522,7 +522,7 @@ fn told(actions: &[Action]) -> Vec<String> {
             o.event.position(),
             o.score.updates,
             o.target_time_us,
-            realized(&o.realized),
+            realized(o.realized()),
         ),
         Action::Reject(r) => format!("reject {} {}", r.partition, r.offset),
         Action::Learned { records, step } => format!("learned {records} {:x}", step.loss_nats.to_bits()),
@@ -684,7 +684,7 @@ fn an_event_that_waits_and_is_gone_from_the_input_is_given_up_and_the_rest_goes_
     let actions = drive(&mut restored, &events[75..], 10);
     assert_eq!(actions.iter().filter(|a| matches!(a, Action::Expired)).count(), 6);
     let outcomes = actions.iter().filter_map(|a| match a {
-        Action::Outcome(o) if o.event.offset < 100 => Some(o.realized.clone()),
+        Action::Outcome(o) if o.event.offset < 100 => Some(o.realized().clone()),
         _ => None,
     });
     assert!(outcomes.clone().all(|r| r.log_score.is_nan() && r.targets[0].is_finite()));
@@ -710,7 +710,7 @@ fn calibration_begins_and_ends_with_the_config_and_the_model_goes_on() {
         // What waited has figures of another length, and none that could be computed.
         for action in &actions {
             let Action::Outcome(outcome) = action else { continue };
-            assert_eq!(outcome.realized.log_score.is_nan(), outcome.event.offset < 200);
+            assert_eq!(outcome.realized().log_score.is_nan(), outcome.event.offset < 200);
         }
         let has_map = restored.model().saved().calibrator.map(|saved| saved.records > 0);
         assert_eq!(has_map, (after == 1).then_some(true));
@@ -859,7 +859,7 @@ fn several_targets_are_learned_together_and_restored_to_the_bit() {
     let realized: Vec<_> = actions
         .iter()
         .filter_map(|action| match action {
-            Action::Outcome(outcome) if outcome.event.offset >= 1_000 => Some(&outcome.realized),
+            Action::Outcome(outcome) if outcome.event.offset >= 1_000 => Some(outcome.realized()),
             _ => None,
         })
         .collect();

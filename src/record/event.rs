@@ -91,7 +91,7 @@ pub enum Record {
     /// It can be scored. From here on it stays where it is.
     Event(Arc<Event>),
     /// It can't, and goes to the rejected topic.
-    Reject(Reject),
+    Reject(Box<Reject>),
 }
 
 impl From<Event> for Record {

@@ -21,7 +21,7 @@ impl Fault {
     }
 
     pub fn reject(self, message: &Message<'_>, row: u32, last: bool, payload: Option<Box<[u8]>>) -> Record {
-        Record::Reject(Reject {
+        Record::Reject(Box::new(Reject {
             partition: message.partition,
             offset: message.offset,
             row,
@@ -30,7 +30,7 @@ impl Fault {
             payload,
             reason: self.reason,
             detail: self.detail,
-        })
+        }))
     }
 }
 

@@ -18,7 +18,12 @@ use crate::{
     config::Config,
     crash,
     http::{Drift, Health, ModelFacts, Restoring, Role},
-    kafka::{backlog::Backlog, client::Observed, publisher::Commit, reader::Chunk},
+    kafka::{
+        backlog::{Backlog, Removal},
+        client::Observed,
+        publisher::Commit,
+        reader::Chunk,
+    },
     metrics::Metrics,
     operator::{Action, Operator, RECORDS_AT_ONCE, Taken},
     state::recovery::SavedUntil,
@@ -171,6 +176,7 @@ impl<'a> Compute<'a> {
     /// Takes every record that can be taken, unless the end comes.
     fn take_all(&mut self, ends: &impl Fn() -> bool) -> Result<(), OutputError> {
         let mut num_taken = 0;
+        let mut removal = Removal::new(self.backlog);
         let mut begun = Instant::now();
         loop {
             let before = self.actions.len();
@@ -183,7 +189,7 @@ impl<'a> Compute<'a> {
             }
             begun = now;
             if taken.is_whole {
-                self.backlog.remove(taken.partition, 1);
+                removal.take(taken.partition);
                 if taken.is_replayed {
                     // It was published before.
                     self.actions.truncate(self.num_whole);
@@ -200,6 +206,7 @@ impl<'a> Compute<'a> {
                 self.operator.complete(&self.actions[before..]);
             }
             // What came before may be committed; what a record that is taken in part has led to so far is put out with the rest.
+            removal.finish();
             self.put_out()?;
             self.health.beat();
             self.keep_time()?;
@@ -208,6 +215,7 @@ impl<'a> Compute<'a> {
             }
             begun = Instant::now();
         }
+        drop(removal);
         self.put_out()?;
         if self.restore.is_none() && self.owes_snapshot {
             // At once: what a new life of the model publishes first can be recomputed from there, like all that follows.

@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     http::recent::Recent,
     kafka::{client::Observed, reader::Chunk},
-    metrics::{FadingMean, Metrics},
+    metrics::{FadingMean, Metrics, outcomes::Outcomes},
     model::learner::{Skip, Step, Taken},
     operator::{Action, Census, Operator, category_features, waiting::MAX_WAITING},
     record::{Event, Reject},
@@ -23,6 +23,7 @@ use crate::{
 const REFRESH: Duration = Duration::from_millis(500);
 /// Rejects of one reason are logged this often at most; the metrics count them all.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Counts.
 pub struct Monitor<'a> {
     metrics: &'a Metrics,
@@ -39,6 +40,7 @@ pub struct Monitor<'a> {
     next_refresh: Instant,
     /// By reject reason: until when further ones are not logged.
     quiet_until: HashMap<&'static str, Instant>,
+    outcomes: Outcomes,
     log_score: FadingMean,
     baseline: FadingMean,
     recorder: Recorder,
@@ -63,6 +65,7 @@ impl<'a> Monitor<'a> {
             found: [0; 3],
             next_refresh: Instant::now(),
             quiet_until: HashMap::new(),
+            outcomes: metrics.outcomes(),
             log_score: FadingMean::default(),
             baseline: FadingMean::default(),
             recorder: Recorder::new(config),
@@ -94,17 +97,18 @@ impl<'a> Monitor<'a> {
 
     /// The operator took records, and wants this done.
     pub fn operated(&mut self, actions: &[Action]) {
+        let mut num_scored = 0;
         for action in actions {
             match action {
                 Action::Score(scored) => {
-                    self.metrics.records.scored.inc();
+                    num_scored += 1;
                     let is_known = self.judge(&scored.event, &scored.score, &scored.score.realized);
                     if !is_known {
                         self.recorder.scored(&scored.event, &scored.score);
                     }
                 }
                 Action::Outcome(outcome) => {
-                    self.judge(&outcome.event, &outcome.score, &outcome.realized);
+                    self.judge(&outcome.event, &outcome.score, outcome.realized());
                 }
                 Action::Reject(reject) => {
                     self.metrics.rejected(reject.reason);
@@ -114,6 +118,14 @@ impl<'a> Monitor<'a> {
                 Action::Expired => self.metrics.records.expired.inc(),
                 Action::Learned { step, records } => self.learned(step, *records),
             }
+        }
+        self.metrics.records.scored.inc_by(num_scored);
+        self.outcomes.flush();
+        for (gauge, mean) in [
+            (&self.metrics.log_score_nats, &self.log_score),
+            (&self.metrics.baseline_log_score_nats, &self.baseline),
+        ] {
+            mean.get().into_iter().for_each(|mean| gauge.set(mean));
         }
     }
 
@@ -156,17 +168,17 @@ impl<'a> Monitor<'a> {
             return false;
         }
         let log_score = realized.log_score.max(LOG_SCORE_FLOOR);
-        self.metrics.log_score_nats.set(self.log_score.add(log_score));
+        self.log_score.add(log_score);
         if let Some(baseline) = self.recorder.judged(event, score, realized) {
-            self.metrics.baseline_log_score_nats.set(self.baseline.add(baseline));
+            self.baseline.add(baseline);
         }
-        realized.pits.iter().for_each(|&pit| self.metrics.observe_pit(pit));
-        for ((exceed, &p), metric) in self.exceed.iter().zip(score.figures.iter()).zip(&self.metrics.exceed) {
-            metric.observe(p, exceed.is_exceeded(&realized.targets, &event.thresholds));
+        realized.pits.iter().for_each(|&pit| self.outcomes.pit(pit));
+        for ((nth, exceed), &p) in self.exceed.iter().enumerate().zip(score.figures.iter()) {
+            self.outcomes.threshold(nth, p, exceed.is_exceeded(&realized.targets, &event.thresholds));
         }
         let each = self.levels.iter().flat_map(|&level| realized.pits.iter().map(move |&pit| (pit, level)));
-        for ((pit, level), metric) in each.clone().zip(&self.metrics.quantiles) {
-            metric.observe(pit, level);
+        for (nth, (pit, level)) in each.clone().enumerate() {
+            self.outcomes.quantile(nth, pit, level);
         }
         if self.has_segments {
             self.metrics.segments.observe(event.segment.as_deref(), log_score, each);

@@ -41,7 +41,7 @@ pub struct Recorder {
     exceed: Vec<Exceed>,
     /// Tells of the baseline and of tails; `None` of several targets.
     forecast: Option<Forecast>,
-    judged: VecDeque<(Arc<Event>, Arc<Score>, Realized)>,
+    judged: VecDeque<(Arc<Event>, Arc<Score>)>,
     scored: VecDeque<(Arc<Event>, Arc<Score>)>,
     rejects: VecDeque<RecentReject>,
     /// The last [`WINDOW`] targets, each as many numbers: log scores, the PIT of each field, and for each threshold P(Y > t) and whether it
@@ -84,7 +84,7 @@ impl Recorder {
     /// The target of an event came. Gives the baseline's log score in nats, where there is one.
     pub fn judged(&mut self, event: &Arc<Event>, score: &Arc<Score>, realized: &Realized) -> Option<f64> {
         self.scored.retain(|(waiting, _)| !Arc::ptr_eq(waiting, event));
-        keep(&mut self.judged, (event.clone(), score.clone(), realized.clone()), NUM_JUDGED);
+        keep(&mut self.judged, (event.clone(), score.clone()), NUM_JUDGED);
         // Which turns NaN into the floor, too.
         let baseline = self.forecast.is_some().then(|| realized.baseline_log_score().max(LOG_SCORE_FLOOR));
         if self.window.len() == WINDOW * self.stride() {
@@ -115,8 +115,10 @@ impl Recorder {
 
     /// All of it, for the page; `watch` brings the evidence, stream time is in µs since 1970.
     pub fn recent(&mut self, watch: &Watch, stream_time_us: Option<i64>) -> Recent {
-        let known =
-            self.judged.iter().map(|(event, score, realized)| self.event(event, score, &realized.targets));
+        let known = self.judged.iter().map(|(event, score)| {
+            let target = score.judged().map_or(&[][..], |realized| &realized.targets);
+            self.event(event, score, target)
+        });
         let unknown = self.scored.iter().map(|(event, score)| self.event(event, score, &[]));
         Recent {
             group: self.group.clone(),
@@ -189,7 +191,7 @@ impl Recorder {
     /// Medians over the events that are kept, of the lower and of the upper tail.
     fn tail_index(&mut self) -> [Option<f64>; 2] {
         let Self { forecast: Some(forecast), judged, scored, .. } = self else { return [None; 2] };
-        let scores = judged.iter().map(|(_, score, _)| score).chain(scored.iter().map(|(_, score)| score));
+        let scores = judged.iter().chain(&*scored).map(|(_, score)| score);
         let mut indices = [Side::Lower, Side::Upper].map(|_| Vec::new());
         for score in scores {
             if forecast.load(&score.params) {
@@ -278,13 +280,16 @@ mod tests {
         })
     }
 
-    fn realized(pit: f64, target: f64) -> Realized {
-        Realized {
+    /// Lets the target come of an event that had this score.
+    fn judged(recorder: &mut Recorder, event: &Arc<Event>, score: &Arc<Score>, pit: f64, target: f64) {
+        let realized = Realized {
             targets: [target].into_iter().collect(),
             log_score: -2.0,
             pits: [pit].into_iter().collect(),
             log_scores_of_parts: Some([-1.5, -2.5]),
-        }
+        };
+        let score = Arc::new(Score { held_back: realized.clone().into(), ..(**score).clone() });
+        recorder.judged(event, &score, &realized);
     }
 
     #[test]
@@ -293,7 +298,7 @@ mod tests {
         let (first, second) = (event(1, true), event(2, true));
         recorder.scored(&first, &score());
         recorder.scored(&second, &score());
-        recorder.judged(&first, &score(), &realized(0.7, 20.0));
+        judged(&mut recorder, &first, &score(), 0.7, 20.0);
         recorder.scored(&event(3, false), &score());
         let recent = recorder.recent(&watch, Some(3_000_000));
         let offsets = |events: &[RecentEvent]| events.iter().map(|event| event.offset).collect::<Vec<_>>();
@@ -308,10 +313,10 @@ mod tests {
     fn calibration_is_that_of_the_last_targets() {
         let (mut recorder, watch) = recorder();
         assert_eq!(recorder.recent(&watch, None).calibration.log_score_nats, None);
-        recorder.judged(&event(0, true), &score(), &realized(0.01, -5.0)); // goes out of the window
+        judged(&mut recorder, &event(0, true), &score(), 0.01, -5.0); // goes out of the window
         for offset in 0..WINDOW as i64 {
             let (pit, target) = if offset % 4 == 0 { (0.95, 70.0) } else { (0.7, 20.0) };
-            recorder.judged(&event(offset, true), &score(), &realized(pit, target));
+            judged(&mut recorder, &event(offset, true), &score(), pit, target);
         }
         let recent = recorder.recent(&watch, None);
         let seen = &recent.calibration;
@@ -328,8 +333,8 @@ mod tests {
     fn what_was_published_and_is_gone_is_null_and_shifts_nothing() {
         let (mut recorder, watch) = recorder();
         let gone = Arc::new(Score { figures: [].into(), ..(*score()).clone() });
-        recorder.judged(&event(0, true), &gone, &realized(0.7, 20.0));
-        recorder.judged(&event(1, true), &score(), &realized(0.7, 20.0));
+        judged(&mut recorder, &event(0, true), &gone, 0.7, 20.0);
+        judged(&mut recorder, &event(1, true), &score(), 0.7, 20.0);
         let recent = recorder.recent(&watch, None);
         assert!(recent.judged[0].quantiles[0].iter().all(|quantile| quantile.is_nan()));
         assert_eq!(

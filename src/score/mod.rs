@@ -77,8 +77,13 @@ impl Score {
     /// What is to be worked out of it, for its event: a target is judged once.
     #[must_use]
     pub fn query<'a>(&'a self, event: &'a Event) -> Query<'a> {
-        let is_judged = !self.realized.log_score.is_nan() || self.held_back.get().is_some();
-        Query { params: &self.params, event, judges: !is_judged }
+        Query { params: &self.params, event, judges: self.judged().is_none() }
+    }
+
+    /// What its target is worth, as soon as that was worked out.
+    #[must_use]
+    pub fn judged(&self) -> Option<&Realized> {
+        if self.realized.log_score.is_nan() { self.held_back.get() } else { Some(&self.realized) }
     }
 }
 
@@ -178,6 +183,15 @@ pub struct Outcome {
     pub score: Arc<Score>,
     /// When the target became known, µs since 1970.
     pub target_time_us: i64,
+}
+
+impl Outcome {
     /// The target and its score.
-    pub realized: Realized,
+    ///
+    /// # Panics
+    /// When the score's held-back target was not judged: that comes before an outcome.
+    #[must_use]
+    pub fn realized(&self) -> &Realized {
+        self.score.held_back.get().expect("a target is judged before its outcome is made")
+    }
 }

@@ -206,10 +206,11 @@ impl Row for Outcome {
         write_event(&self.event, out);
         out.uint32(self.score.epoch);
         out.uint64(self.score.updates);
-        write_figures(&self.realized.targets, out);
+        let realized = self.realized();
+        write_figures(&realized.targets, out);
         out.time(self.target_time_us);
-        out.figure(self.realized.log_score);
-        write_figures(&self.realized.pits, out);
+        out.figure(realized.log_score);
+        write_figures(&realized.pits, out);
     }
 
     fn event(&self) -> &Event {

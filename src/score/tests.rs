@@ -99,17 +99,14 @@ fn unscored() -> Scored {
 }
 
 fn outcome(of: Scored) -> Outcome {
-    Outcome {
-        event: of.event,
-        score: of.score,
-        target_time_us: 1_357_050_540_000_000,
-        realized: Realized {
-            targets: smallvec![-3.0],
-            log_score: -5.0,
-            pits: smallvec![f64::NAN],
-            log_scores_of_parts: None,
-        },
-    }
+    let realized = Realized {
+        targets: smallvec![-3.0],
+        log_score: -5.0,
+        pits: smallvec![f64::NAN],
+        log_scores_of_parts: None,
+    };
+    let score = Score { held_back: realized.into(), ..Score::clone(&of.score) };
+    Outcome { event: of.event, score: Arc::new(score), target_time_us: 1_357_050_540_000_000 }
 }
 
 fn encode<R: Row>(schema: &RowSchema<R>, rows: &[R]) -> Vec<u8> {

@@ -86,15 +86,15 @@ pub fn run(sets: &[String]) -> Report {
                     fits.insert(score.event.offset, baseline.fit());
                 }
                 Action::Outcome(outcome) => {
-                    behind.see(&outcome.score.params, &outcome.realized);
-                    let target = outcome.realized.targets[0];
+                    behind.see(&outcome.score.params, outcome.realized());
+                    let target = outcome.realized().targets[0];
                     let fit = fits.remove(&outcome.event.offset).unwrap();
                     baseline.learn(target);
-                    if let (Some(fit), false) = (fit, outcome.realized.log_score.is_nan()) {
+                    if let (Some(fit), false) = (fit, outcome.realized().log_score.is_nan()) {
                         outcomes.push(Judged {
-                            log_score: outcome.realized.log_score,
+                            log_score: outcome.realized().log_score,
                             baseline: fit.log_score(target, config.target.step),
-                            pit: outcome.realized.pits[0],
+                            pit: outcome.realized().pits[0],
                         });
                     }
                 }

@@ -318,7 +318,7 @@ fn a_place_without_an_event_is_told_for_what_it_is() {
         event_at(&config, Wanted { at, ..row(0) }, &(10..20), message).map_err(|why| why.to_string())
     };
     let record = Record::from(event(12));
-    let reject = Record::Reject(Reject {
+    let reject = Record::Reject(Box::new(Reject {
         partition: 0,
         offset: 12,
         row: 0,
@@ -327,7 +327,7 @@ fn a_place_without_an_event_is_told_for_what_it_is() {
         payload: None,
         reason: RejectReason::Undecodable,
         detail: "no JSON".into(),
-    });
+    }));
     let [record, reject] = [[record], [reject]];
     assert_eq!(told(Position::at(12), Some((12, &record))).unwrap(), event(12));
     for (at, message, why) in [
