@@ -58,6 +58,9 @@ const EVIDENCE: f64 = 0.2;
 /// A likelihood ratio beyond e to this says no more.
 const MOST_LOG_RATIO: f64 = 100.0;
 
+/// Half a rounding step of so many scales moves a gradient by less than a thousandth of a scale.
+const SMALL_HALF: f64 = 0.05;
+
 /// Where the parameters of the tail layer stand.
 const LOCATION: usize = 0;
 const LOG_SCALE: usize = 1;
@@ -243,14 +246,18 @@ impl Baseline {
     fn take_step(&mut self, y: f64) {
         let params: [f32; NUM_PARAMS] = std::array::from_fn(|i| self.state.params[i] as f32);
         let unit = *self.state.unit.normaliser();
-        let (own, half) = (unit.normalise(y), self.step.map(|step| 0.5 * step / unit.scale));
+        let scale = self.state.params[LOG_SCALE].exp();
+        // Of a target that is rounded but little, the density's gradient is that of what rounding leaves to know; but one that was rounded
+        // to 0 has no density where all are above it.
+        let is_seen = |half: &f64| self.support == Support::Positive || *half > SMALL_HALF * scale;
+        let half = self.step.map(|step| 0.5 * step / unit.scale).filter(is_seen);
+        let own = unit.normalise(y);
         let mut gradient = [0.0; NUM_PARAMS];
         self.density.log_likelihood_grads(&params, &[own], half, 1.0, &mut gradient, &mut self.density_ws);
         if !gradient.iter().all(|by| by.is_finite()) {
             return;
         }
         let rate = LEAST_RATE.max(1.0 / self.state.records as f64);
-        let scale = self.state.params[LOG_SCALE].exp();
         for (nth, (param, by)) in self.state.params.iter_mut().zip(gradient.map(f64::from)).enumerate() {
             let limited = |step: f64| step.clamp(-MOST_AT_ONCE, MOST_AT_ONCE);
             *param += match nth {
