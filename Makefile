@@ -40,7 +40,7 @@ docs: setup ## the API's documentation, warnings are errors
 MODE ?=
 ROUNDS ?= 3
 bench: setup ## how close to the limit: kernels and growth, then on a real Kafka ratios over ROUNDS (3), latency and start, or only a MODE of growth and these three
-	$(if $(MODE),,cargo bench --profile release --bench hot_path --bench kernels --bench step)
+	$(if $(MODE),,cargo bench --profile release --bench hot_path --bench kernels --bench pipeline --bench step)
 	$(if $(filter-out growth,$(MODE)),,cargo bench --profile release --bench growth)
 	$(if $(filter growth latency start,$(MODE)),,python=$$(scripts/python.sh benches/peer/requirements.txt) && export TAILWATER_PEER_PYTHON=$$python &&) \
 	  $(if $(filter growth,$(MODE)),true,scripts/kafka.sh with cargo bench --profile release --bench throughput -- $(MODE) --rounds $(ROUNDS))

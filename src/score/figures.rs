@@ -71,15 +71,14 @@ impl Figures {
         // Where there is no distribution, there are no figures.
         let known: SmallVec<[Query<'_>; 1]> =
             rows.iter().copied().filter(|row| !row.params.is_empty()).collect();
-        let mut figures = vec![0.0; known.len() * num_figures];
+        let mut figures = Vec::with_capacity(known.len() * num_figures);
         let realized = match &mut self.0 {
-            Kind::Single(single) => single.evaluate(&known, &mut figures),
+            Kind::Single(single) => {
+                figures.resize(known.len() * num_figures, 0.0);
+                single.evaluate(&known, &mut figures)
+            }
             Kind::Joint(joint) => {
-                for (nth, row) in known.iter().enumerate() {
-                    let mut of_row = Vec::with_capacity(num_figures);
-                    joint.evaluate(row.params, &row.event.thresholds, &mut of_row);
-                    figures[nth * num_figures..][..num_figures].copy_from_slice(&of_row);
-                }
+                known.iter().for_each(|row| joint.evaluate(row.params, &row.event.thresholds, &mut figures));
                 vec![None; known.len()]
             }
         };

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
+    sync::Arc,
 };
 
 use super::{
@@ -170,7 +171,7 @@ pub fn event_at(
     wanted: Wanted,
     available: &Range<i64>,
     message: Option<(i64, &[Record])>,
-) -> Result<Event, Unprovable> {
+) -> Result<Arc<Event>, Unprovable> {
     let Wanted { partition, at, .. } = wanted;
     let topic = config.input.topic.clone();
     if at.offset >= available.end {
@@ -183,7 +184,7 @@ pub fn event_at(
         return Err(Unprovable::NoRecord);
     };
     match records.iter().find(|record| record.position() == at) {
-        Some(Record::Event(event)) => Ok((**event).clone()),
+        Some(Record::Event(event)) => Ok(event.clone()),
         Some(Record::Reject(reject)) => {
             Err(Unprovable::Rejected { reason: format!("{}: {}", reject.reason.label(), reject.detail) })
         }

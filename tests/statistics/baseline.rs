@@ -2,11 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tailwater::{
-    config::Config,
-    density::{Blend, Densities, Density, Workspace},
-    score::Realized,
-};
+use tailwater::score::Realized;
 
 use crate::{
     follow::{config, follow},
@@ -18,9 +14,6 @@ pub const WINDOW: usize = 5_000;
 
 /// Sums over the last [`WINDOW`] events.
 pub struct BehindBaseline {
-    blend: std::sync::Arc<Blend>,
-    workspace: Workspace,
-    step: Option<f64>,
     window: VecDeque<f64>,
     sum: f64,
     /// The most that the mixture's log scores summed to less than the baseline's over a window, nats an event.
@@ -28,26 +21,17 @@ pub struct BehindBaseline {
 }
 
 impl BehindBaseline {
-    /// Of what this config publishes.
-    pub fn new(config: &Config) -> Self {
-        let blend = Densities::new(config).blend.unwrap();
-        let workspace = blend.workspace();
-        let step = config.target.step;
-        Self { blend, workspace, step, window: VecDeque::new(), sum: 0.0, most_nats: f64::NEG_INFINITY }
+    /// Of nothing yet.
+    pub fn new() -> Self {
+        Self { window: VecDeque::new(), sum: 0.0, most_nats: f64::NEG_INFINITY }
     }
 
-    /// Takes note of a target and of the distribution that its event was given, if it was given one.
-    pub fn see(&mut self, params: &[f32], realized: &Realized) {
-        let Some((params, &[center, scale])) = params.split_last_chunk() else { return };
-        let (center, scale) = (f64::from(center), f64::from(scale));
-        self.blend.load(params, &mut self.workspace);
-        let half = self.step.map(|step| 0.5 * step / scale);
-        let y = (realized.targets[0] - center) / scale;
-        let likelihood = self.blend.likelihood(y, half, &mut self.workspace);
-        // During the warm-up all is the baseline's.
-        let baseline = likelihood.log_parts.map_or(likelihood.log, |[_, baseline]| baseline);
-        let baseline = if half.is_none() { baseline - scale.ln() } else { baseline };
-        let behind = baseline - realized.log_score;
+    /// Takes note of a target, if its event was given a distribution.
+    pub fn see(&mut self, realized: &Realized) {
+        if realized.log_score.is_nan() {
+            return;
+        }
+        let behind = realized.baseline_log_score() - realized.log_score;
         self.window.push_back(behind);
         self.sum += behind;
         if self.window.len() > WINDOW {
@@ -61,7 +45,7 @@ impl BehindBaseline {
 /// The most that a stream's scores are behind the baseline over any window from its first event on, nats an event.
 pub fn most_behind(stream: Stream, seed: u64, sets: &[String], num_events: usize) -> f64 {
     let config = config(stream, sets);
-    let mut behind = BehindBaseline::new(&config);
+    let mut behind = BehindBaseline::new();
     follow(
         &config,
         stream,
@@ -69,7 +53,7 @@ pub fn most_behind(stream: Stream, seed: u64, sets: &[String], num_events: usize
         num_events,
         |_, _| (),
         |seen| {
-            behind.see(&seen.scored.score.params, &seen.scored.score.realized);
+            behind.see(&seen.scored.score.realized);
         },
     );
     behind.most_nats

@@ -65,7 +65,7 @@ pub fn run(sets: &[String]) -> Report {
     let mut baseline = RollingGaussian::new(5_000);
     let mut fits = HashMap::new();
     let mut outcomes = Vec::new();
-    let mut behind = BehindBaseline::new(&config);
+    let mut behind = BehindBaseline::new();
     let (mut scored, mut steps, mut clipped) = (0, 0, 0);
     for (offset, flight) in flights::json_records().unwrap().enumerate() {
         let message = Message {
@@ -86,7 +86,7 @@ pub fn run(sets: &[String]) -> Report {
                     fits.insert(score.event.offset, baseline.fit());
                 }
                 Action::Outcome(outcome) => {
-                    behind.see(&outcome.score.params, outcome.realized());
+                    behind.see(outcome.realized());
                     let target = outcome.realized().targets[0];
                     let fit = fits.remove(&outcome.event.offset).unwrap();
                     baseline.learn(target);

@@ -1,5 +1,7 @@
 //! `tailwater verify`: a published row is recomputed from the log, the written order and the nearest snapshot, and compared.
 
+use std::sync::Arc;
+
 use anyhow::{anyhow, bail};
 use clap::Args;
 use rdkafka::{Message as _, error::KafkaError};
@@ -118,7 +120,7 @@ fn verify(config: &Config, wanted: Wanted, num_listed: usize) -> anyhow::Result<
 }
 
 /// The event of the row.
-fn event(config: &Config, wanted: Wanted) -> anyhow::Result<Event> {
+fn event(config: &Config, wanted: Wanted) -> anyhow::Result<Arc<Event>> {
     let Wanted { partition, at, .. } = wanted;
     let of_input = |error| unreadable(&config.input.topic, error);
     let available = offsets::available(config, std::iter::once(partition)).map_err(of_input)?;

@@ -329,7 +329,7 @@ fn a_place_without_an_event_is_told_for_what_it_is() {
         detail: "no JSON".into(),
     }));
     let [record, reject] = [[record], [reject]];
-    assert_eq!(told(Position::at(12), Some((12, &record))).unwrap(), event(12));
+    assert_eq!(*told(Position::at(12), Some((12, &record))).unwrap(), event(12));
     for (at, message, why) in [
         (Position::at(20), None, "partition 0 of 'in' ends at offset 20: there is no such record yet"),
         (Position::at(9), None, "begins at offset 10, and is needed from 9 on"),
