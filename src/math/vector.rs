@@ -54,7 +54,7 @@ fn polynomial<const N: usize>(x: f64, coefficients: &[f64; N]) -> f64 {
     let mut nth = N;
     while nth > 0 {
         nth -= 1;
-        let sum = if nth % 2 == 0 { &mut even } else { &mut odd };
+        let sum = if nth.is_multiple_of(2) { &mut even } else { &mut odd };
         *sum = f64::mul_add(*sum, square, coefficients[nth]);
     }
     f64::mul_add(odd, x, even)
