@@ -161,7 +161,8 @@ fn main() {
             defaults::DEFAULTS.map(str::to_owned).into_iter().chain(own).chain([format]).collect();
         let text = include_str!("../examples/flights.toml");
         let config = Config::from_parts(text, "flights.toml", &sets, std::iter::empty()).unwrap();
-        let batches: Vec<RecordBatch> = flights::batches(ROWS).unwrap().map(Result::unwrap).collect();
+        let batches = flights::batches(ROWS).unwrap().map(Result::unwrap);
+        let batches: Vec<RecordBatch> = batches.filter(|batch| batch.num_rows() == ROWS).collect();
         let (before, after) = batches.split_at(BEFORE / ROWS);
         let mut pipeline = Pipeline::new(&config);
         for batch in before {

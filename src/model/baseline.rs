@@ -58,7 +58,7 @@ const EVIDENCE: f64 = 0.2;
 /// A likelihood ratio beyond e to this says no more.
 const MOST_LOG_RATIO: f64 = 100.0;
 
-/// Half a rounding step of so many scales moves a gradient by less than a thousandth of a scale.
+/// Where half a rounding step has no more scales than this, the density's gradient is the interval's to within two thousandths.
 const SMALL_HALF: f64 = 0.05;
 
 /// Where the parameters of the tail layer stand.
@@ -357,6 +357,23 @@ mod tests {
         let mut ws = blend.workspace();
         blend.load(&row(baseline), &mut ws);
         LEVELS.map(|p| baseline.unit().restore(blend.quantile(&Level::from_p(p), &mut ws)))
+    }
+
+    #[test]
+    fn where_rounding_is_small_the_density_has_the_gradient_of_the_interval() {
+        let baseline = baseline(&[]);
+        let (density, mut ws) = (&baseline.density, baseline.density.workspace());
+        let mut gradient = |y: f64, half: Option<f64>| {
+            let mut gradient = [0.0; NUM_PARAMS];
+            density.log_likelihood_grads(&density.initial(&[]), &[y], half, 1.0, &mut gradient, &mut ws);
+            gradient
+        };
+        for y in [-30.0, -2.0, -0.3, 0.0, 0.5, 1.0, 4.0, 100.0] {
+            let [of_density, of_interval] = [None, Some(SMALL_HALF)].map(|half| gradient(y, half));
+            for (a, b) in of_density.into_iter().zip(of_interval) {
+                assert!((a - b).abs() <= 2e-3 * b.abs().max(1.0), "{y}: {of_density:?} {of_interval:?}");
+            }
+        }
     }
 
     #[test]
