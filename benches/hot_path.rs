@@ -235,16 +235,19 @@ fn metrics(c: &mut Criterion) {
     metrics.set_partitions(&[0, 1, 2, 3]);
     let mut outcomes = metrics.outcomes();
     let mut group = c.benchmark_group("metrics");
-    group.throughput(Throughput::Elements(1));
-    group.bench_function("count an event with its target", |b| {
+    group.throughput(Throughput::Elements(RECORDS_AT_ONCE as u64));
+    group.bench_function("count a block of events with their targets", |b| {
         b.iter(|| {
-            metrics.records.scored.inc();
-            metrics.latency_seconds.observe(black_box(0.012));
-            outcomes.pit(black_box(0.4));
-            (0..3).for_each(|nth| outcomes.quantile(nth, black_box(0.4), black_box(0.5)));
-            (0..3).for_each(|nth| outcomes.threshold(nth, black_box(0.2), black_box(true)));
+            for _ in 0..RECORDS_AT_ONCE {
+                outcomes.pit(black_box(0.4));
+                (0..3).for_each(|nth| outcomes.quantile(nth, black_box(0.4), black_box(0.5)));
+                (0..3).for_each(|nth| outcomes.threshold(nth, black_box(0.2), black_box(true)));
+            }
+            metrics.records.scored.inc_by(RECORDS_AT_ONCE as u64);
+            outcomes.flush();
         });
     });
+    group.throughput(Throughput::Elements(1));
     group.bench_function("render", |b| b.iter(|| metrics.render()));
     group.finish();
 }

@@ -19,6 +19,8 @@ mod defaults;
 
 /// Rows of an Arrow message.
 const ROWS: usize = 1_024;
+/// The reader hands on as many records, or those of a message that has more.
+const HANDED_ON: usize = 512;
 /// Flights that are learned from before anything is measured: the warm-up, and until the net is believed.
 const BEFORE: usize = 65_536;
 /// Flights of a turn, of which the quickest counts: what else the machine does adds to the others.
@@ -71,10 +73,12 @@ impl Pipeline {
     /// Takes messages to the end; how many bytes come out.
     fn take(&mut self, messages: &[Vec<u8>], spent: &mut Spent) -> usize {
         let mut num_bytes = 0;
-        // As many at once as the reader hands on.
-        for messages in messages.chunks(512) {
+        let mut messages = messages.iter().peekable();
+        while messages.peek().is_some() {
             let begun = Instant::now();
-            for payload in messages {
+            while self.records.len() < HANDED_ON
+                && let Some(payload) = messages.next()
+            {
                 let message = Message {
                     partition: 0,
                     offset: self.next,

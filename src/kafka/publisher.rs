@@ -199,21 +199,19 @@ pub fn settings(config: &Config) -> ClientConfig {
         ("message.max.bytes", "1000000000"),
         ("enable.idempotence", "true"),
         ("acks", "all"),
+        // A commit waits for it, too: a flush that is over before librdkafka's thread wakes up has flushed nothing.
+        ("linger.ms", "5"),
         ("compression.type", "lz4"),
     ];
     client::set_defaults(&mut settings, &config.kafka, &defaults);
     match config.delivery.guarantee {
         Guarantee::ExactlyOnce => {
-            // Nobody sees a message before its transaction is committed, and then none lingers: fewer and larger requests cost client
-            // and broker less.
-            client::set_defaults(&mut settings, &config.kafka, &[("linger.ms", "50")]);
             let timeout_ms = config.delivery.timeout.as_millis().to_string();
             settings.set("transactional.id", &config.kafka.group).set("transaction.timeout.ms", timeout_ms);
         }
         // While brokers are away messages wait; the bounded queue stops the rest. Giving up would lose scores.
         Guarantee::AtLeastOnce => {
-            let defaults = [("linger.ms", "5"), ("message.timeout.ms", "0")];
-            client::set_defaults(&mut settings, &config.kafka, &defaults);
+            client::set_defaults(&mut settings, &config.kafka, &[("message.timeout.ms", "0")]);
         }
     }
     settings

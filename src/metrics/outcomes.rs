@@ -28,28 +28,17 @@ pub(super) struct Exceedances {
     pub observed: IntCounter,
 }
 
-/// A side of a quantile.
-#[derive(Debug, Clone, Copy)]
-enum Side {
-    Above,
-    Below,
-}
-
-impl Side {
-    /// Where a target counts, by its PIT F(y|x) and the quantile's level: above is what has a higher PIT, also of a rounded target, of
-    /// which more than 1 − p may lie on its quantile. NaN (null) says nothing.
-    fn of(pit: f64, level: f64) -> Option<Self> {
-        if pit.is_nan() { None } else { Some(if pit > level { Self::Above } else { Self::Below }) }
-    }
+/// Of what counts targets above a quantile and what counts those below, which counts this one, by its PIT F(y|x) and the quantile's level: above
+/// is what has a higher PIT, also of a rounded target, of which more than 1 − p may lie on its quantile. NaN (null) says nothing.
+fn side<C>(pit: f64, level: f64, above: C, below: C) -> Option<C> {
+    (!pit.is_nan()).then_some(if pit > level { above } else { below })
 }
 
 impl Sides {
     /// Counts a target at once, by its PIT and the quantile's level.
     pub fn count(&self, pit: f64, level: f64) {
-        match Side::of(pit, level) {
-            Some(Side::Above) => self.above.inc(),
-            Some(Side::Below) => self.below.inc(),
-            None => {}
+        if let Some(counter) = side(pit, level, &self.above, &self.below) {
+            counter.inc();
         }
     }
 }
@@ -101,10 +90,8 @@ impl Outcomes {
     /// quantile's level.
     pub fn quantile(&self, nth: usize, pit: f64, level: f64) {
         let Quantile { above, below } = &self.quantiles[nth];
-        match Side::of(pit, level) {
-            Some(Side::Above) => above.inc(),
-            Some(Side::Below) => below.inc(),
-            None => {}
+        if let Some(counter) = side(pit, level, above, below) {
+            counter.inc();
         }
     }
 

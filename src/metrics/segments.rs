@@ -79,7 +79,9 @@ impl Segments {
         let Some(segment) = known.get_mut(name) else { return };
         segment.outcomes.inc();
         segment.mean.add(log_score);
-        segment.mean.get().into_iter().for_each(|mean| segment.log_score.set(mean));
+        if let Some(mean) = segment.mean.get() {
+            segment.log_score.set(mean);
+        }
         for ((pit, level), sides) in pits.zip(&segment.quantiles) {
             sides.count(pit, level);
         }

@@ -58,7 +58,7 @@ const EVIDENCE: f64 = 0.2;
 /// A likelihood ratio beyond e to this says no more.
 const MOST_LOG_RATIO: f64 = 100.0;
 
-/// Where half a rounding step has no more scales than this, the density's gradient is the interval's to within two thousandths.
+/// Where half a rounding step has no more scales than this, the density's gradient is the interval's to within some hundredths.
 const SMALL_HALF: f64 = 0.05;
 
 /// Where the parameters of the tail layer stand.
@@ -247,10 +247,9 @@ impl Baseline {
         let params: [f32; NUM_PARAMS] = std::array::from_fn(|i| self.state.params[i] as f32);
         let unit = *self.state.unit.normaliser();
         let scale = self.state.params[LOG_SCALE].exp();
-        // Of a target that is rounded but little, the density's gradient is that of what rounding leaves to know; but one that was rounded
-        // to 0 has no density where all are above it.
-        let is_seen = |half: &f64| self.support == Support::Positive || *half > SMALL_HALF * scale;
-        let half = self.step.map(|step| 0.5 * step / unit.scale).filter(is_seen);
+        // The density stands in for a small interval, but for one of positive targets: what was rounded to 0 has no density.
+        let needs_interval = |half: &f64| self.support == Support::Positive || *half > SMALL_HALF * scale;
+        let half = self.step.map(|step| 0.5 * step / unit.scale).filter(needs_interval);
         let own = unit.normalise(y);
         let mut gradient = [0.0; NUM_PARAMS];
         self.density.log_likelihood_grads(&params, &[own], half, 1.0, &mut gradient, &mut self.density_ws);
@@ -363,15 +362,18 @@ mod tests {
     fn where_rounding_is_small_the_density_has_the_gradient_of_the_interval() {
         let baseline = baseline(&[]);
         let (density, mut ws) = (&baseline.density, baseline.density.workspace());
-        let mut gradient = |y: f64, half: Option<f64>| {
-            let mut gradient = [0.0; NUM_PARAMS];
-            density.log_likelihood_grads(&density.initial(&[]), &[y], half, 1.0, &mut gradient, &mut ws);
-            gradient
-        };
-        for y in [-30.0, -2.0, -0.3, 0.0, 0.5, 1.0, 4.0, 100.0] {
-            let [of_density, of_interval] = [None, Some(SMALL_HALF)].map(|half| gradient(y, half));
-            for (a, b) in of_density.into_iter().zip(of_interval) {
-                assert!((a - b).abs() <= 2e-3 * b.abs().max(1.0), "{y}: {of_density:?} {of_interval:?}");
+        let tails = [INDICES[0], 0.1, INDICES[1]].map(|index| raw_index(index) as f32);
+        for [below, above] in tails.into_iter().flat_map(|below| tails.map(|above| [below, above])) {
+            for y in (-400..=400).map(|nth| f64::from(nth) / 20.0).chain([-1e3, -100.0, 100.0, 1e3]) {
+                let [of_density, of_interval] = [None, Some(SMALL_HALF)].map(|half| {
+                    let mut gradient = [0.0; NUM_PARAMS];
+                    let params = [0.0, 0.0, below, above];
+                    density.log_likelihood_grads(&params, &[y], half, 1.0, &mut gradient, &mut ws);
+                    gradient
+                });
+                for (a, b) in of_density.into_iter().zip(of_interval) {
+                    assert!((a - b).abs() <= 0.02 * b.abs().max(1.0), "{y}: {of_density:?} {of_interval:?}");
+                }
             }
         }
     }

@@ -283,7 +283,7 @@ impl Model {
     pub fn learn(&mut self, batch: &[Arc<Event>]) -> Vec<Step> {
         assert!(self.is_ready(), "learning begins when the warm-up has ended");
         self.learner.count(batch.len());
-        // All of an event is gone through while it is at hand: what is noted of it changes no unit before the steps are taken.
+        // What is noted of events on the way changes no unit before the steps are taken.
         self.batch.take(batch, &self.targets, |event, row| self.inputs.learn(event, row));
         for event in batch {
             self.targets.iter_mut().zip(label(event)).for_each(|(target, &y)| target.follow(y));

@@ -13,7 +13,7 @@ use std::{
 use super::{Options, ReplayError, Span, source::Piece};
 use crate::{
     config::Config,
-    kafka::backlog::Backlog,
+    kafka::backlog::{Backlog, Removal},
     operator::{Action, Input, Operator, RECORDS_AT_ONCE, place::Position},
     record::{Decoder, Record, RejectReason},
     score::Scored,
@@ -202,16 +202,18 @@ impl<'a> Lane<'a> {
         let mut actions = Vec::new();
         let mut goes_on = true;
         while goes_on {
+            let mut removal = Removal::new(self.backlog);
             for _ in 0..RECORDS_AT_ONCE {
                 let Some(one) = self.operator.take_next(&mut actions) else {
                     goes_on = false;
                     break;
                 };
                 if one.is_whole {
-                    self.backlog.remove(one.partition, 1);
+                    removal.take(one.partition);
                     self.records += 1;
                 }
             }
+            drop(removal);
             self.operator.complete(&actions);
             for action in actions.drain(..) {
                 match action {

@@ -125,7 +125,9 @@ impl<'a> Monitor<'a> {
             (&self.metrics.log_score_nats, &self.log_score),
             (&self.metrics.baseline_log_score_nats, &self.baseline),
         ] {
-            mean.get().into_iter().for_each(|mean| gauge.set(mean));
+            if let Some(mean) = mean.get() {
+                gauge.set(mean);
+            }
         }
     }
 
