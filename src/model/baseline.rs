@@ -379,6 +379,18 @@ mod tests {
     }
 
     #[test]
+    fn it_learns_from_positive_targets_that_were_rounded_to_0() {
+        let mut baseline = baseline(&["target.support=positive", "target.step=0.1"]);
+        learn(&mut baseline, (1..=64).map(f64::from));
+        let target = |i: usize| {
+            if i % 5 < 3 { 0.0 } else { (Draws::new(3, 0, i).normal().abs() * 300.0).round() / 10.0 }
+        };
+        learn(&mut baseline, (0..20_000).map(target));
+        let [_, median, high] = quantiles(&baseline);
+        assert!(median < 4.0 && high > 20.0, "{median} {high}");
+    }
+
+    #[test]
     fn it_is_about_right_from_the_first_targets_on() {
         let mut baseline = baseline(&[]);
         assert!(!baseline.is_ready());

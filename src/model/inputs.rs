@@ -267,6 +267,21 @@ mod tests {
     }
 
     #[test]
+    fn a_number_s_unit_follows_what_is_learned_from_and_not_before_it_is_adapted() {
+        let mut inputs = mixed();
+        let at = |value: f64| vec![Cell::Null, Cell::Number(value), Cell::Null];
+        let before = encode(&inputs, at(5.0));
+        let mut row = Row::default();
+        for nth in 0..4_000 {
+            inputs.learn(&event(at(if nth % 2 == 0 { 4.0 } else { 6.0 })), &mut row);
+        }
+        assert_eq!(row, encode(&inputs, at(6.0)));
+        assert_eq!(encode(&inputs, at(5.0)), before);
+        inputs.adapt(|_, _| true);
+        assert!(encode(&inputs, at(5.0)).dense[0].abs() < 1.0 && before.dense[0] == 5.0);
+    }
+
+    #[test]
     fn nulls_become_the_mean_with_an_indicator_and_the_centre_of_the_circle() {
         let row = encode(&mixed(), vec![Cell::Null, Cell::Null, Cell::Null]);
         assert_eq!(row.dense, [0.0, 1.0, 0.0, 0.0]);
