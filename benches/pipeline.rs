@@ -19,8 +19,6 @@ mod defaults;
 
 /// Rows of an Arrow message.
 const ROWS: usize = 1_024;
-/// The reader hands on as many records, or those of a message that has more.
-const HANDED_ON: usize = 512;
 /// Flights that are learned from before anything is measured: the warm-up, and until the net is believed.
 const BEFORE: usize = 65_536;
 /// Flights of a turn, of which the quickest counts: what else the machine does adds to the others.
@@ -76,7 +74,7 @@ impl Pipeline {
         let mut messages = messages.iter().peekable();
         while messages.peek().is_some() {
             let begun = Instant::now();
-            while self.records.len() < HANDED_ON
+            while self.records.len() < RECORDS_AT_ONCE
                 && let Some(payload) = messages.next()
             {
                 let message = Message {

@@ -1,4 +1,4 @@
-//! The thread that polls. It decodes borrowed messages, tells of partitions that have no more data, and pauses
+//! The thread that polls. It hands messages on undecoded, tells of partitions that have no more data, and pauses
 //! those whose backlog is full while it goes on polling.
 
 use std::{
@@ -15,24 +15,22 @@ use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    message::BorrowedMessage,
 };
 
 use super::{
     backlog::{Backlog, HoldOff},
     client::{self, Context, Observed, Passing},
     membership::Refused,
+    messages::Messages,
 };
-use crate::{
-    config::Config,
-    operator::Input,
-    record::{self, Decoder},
-};
+use crate::{config::Config, operator::Input, record};
 
-/// At most this many chunks wait for the operator's thread; the backlog bounds the rows in them.
-pub const MAX_CHUNKS: usize = 256;
-/// At most this many inputs to a chunk.
-const CHUNK_INPUTS: usize = 512;
+/// At most this many chunks wait for the operator's thread. The backlog allows fewer full ones, so that partitions are paused before the reader has to
+/// wait for room.
+pub const MAX_CHUNKS: usize = 1_024;
+/// At most this many messages to a chunk, and about this many bytes.
+const CHUNK_MESSAGES: usize = 512;
+const CHUNK_BYTES: usize = 256 << 10;
 /// How long one poll waits when there is nothing to read.
 const POLL: Duration = Duration::from_millis(50);
 /// How often the membership is polled, partitions are paused and resumed, and silent partitions are looked for.
@@ -46,13 +44,67 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the broker may take to tell them.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Inputs that were read, oldest first, and what decoding them took.
+/// What was read, oldest first.
 #[derive(Debug, Default)]
 pub struct Chunk {
-    /// The inputs.
-    pub inputs: Vec<Input>,
-    /// Time spent on decoding.
-    pub decode: Duration,
+    read: Vec<Read>,
+    num_messages: usize,
+    num_bytes: usize,
+}
+
+/// A part of what was read.
+#[derive(Debug)]
+pub enum Read {
+    /// Messages of one partition.
+    Messages(Messages),
+    /// News of a partition: what else the operator is to be told.
+    News(Input),
+}
+
+impl Read {
+    /// The partition that it is of.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        match self {
+            Self::Messages(messages) => messages.partition(),
+            Self::News(news) => news.partition(),
+        }
+    }
+}
+
+impl Chunk {
+    /// The parts, in order.
+    #[must_use]
+    pub fn into_parts(self) -> Vec<Read> {
+        self.read
+    }
+
+    fn is_empty(&self) -> bool {
+        self.read.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.num_messages >= CHUNK_MESSAGES || self.num_bytes >= CHUNK_BYTES
+    }
+
+    pub(crate) fn push(&mut self, message: &record::Message<'_>) {
+        self.num_messages += 1;
+        self.num_bytes += message.num_bytes();
+        match self.read.last_mut() {
+            Some(Read::Messages(messages)) if messages.partition() == message.partition => {
+                messages.push(message);
+            }
+            _ => {
+                let mut messages = Messages::new(message.partition);
+                messages.push(message);
+                self.read.push(Read::Messages(messages));
+            }
+        }
+    }
+
+    pub(crate) fn tell(&mut self, news: Input) {
+        self.read.push(Read::News(news));
+    }
 }
 
 /// Why reading ended.
@@ -118,7 +170,6 @@ pub(crate) fn remedy(error: &KafkaError) -> &'static str {
 /// Reads all input partitions from where the group stands.
 pub struct Reader {
     consumer: BaseConsumer<Context>,
-    decoder: Decoder,
     topic: String,
     backlog: Arc<Backlog>,
     observed: Arc<Observed>,
@@ -185,7 +236,6 @@ impl Reader {
         let now = Instant::now();
         Ok(Self {
             consumer,
-            decoder: Decoder::new(config),
             topic: config.input.topic.clone(),
             backlog,
             observed,
@@ -226,8 +276,7 @@ impl Reader {
         mut tick: impl FnMut(usize),
     ) -> Result<(), ReadError> {
         let mut chunk = Chunk::default();
-        let mut records = Vec::new();
-        // The clock is looked at before and after a message is decoded, and after what may take time.
+        // The clock is looked at after what may take time.
         let mut now = Instant::now();
         let mut next_tick = now;
         let mut next_count = now + COUNT_INTERVAL;
@@ -250,34 +299,29 @@ impl Reader {
                 now = Instant::now();
                 next_tick = now + TICK;
             }
-            if chunk.inputs.is_empty() && self.holds_off(now) {
+            if chunk.is_empty() && self.holds_off(now) {
                 thread::sleep(WAIT);
                 now = Instant::now();
                 continue;
             }
-            let wait = if chunk.inputs.is_empty() { POLL.min(TICK) } else { Duration::ZERO };
-            let quiet = match self.consumer.poll(wait) {
+            let wait = if chunk.is_empty() { POLL.min(TICK) } else { Duration::ZERO };
+            let polled = self.consumer.poll(wait);
+            if !wait.is_zero() {
+                now = Instant::now();
+            }
+            let quiet = match polled {
                 None => true,
                 Some(Ok(message)) => {
-                    let begun = Instant::now();
-                    let partition = message.partition();
-                    self.decoder.decode(&borrow(&message), &mut records);
-                    now = Instant::now();
-                    chunk.decode += now - begun;
-                    let is_full = self.backlog.add(partition, records.len(), num_bytes(&message));
-                    let read_until = message.offset() + 1;
-                    self.partitions.insert(partition, Partition { heard: Some(begun), read_until });
-                    if is_full {
-                        next_tick = now; // it pauses now: thousands more would come within a tick
-                    }
-                    chunk.inputs.extend(records.drain(..).map(Input::Record));
+                    chunk.push(&borrow(&message));
+                    let known = Partition { heard: Some(now), read_until: message.offset() + 1 };
+                    self.partitions.insert(message.partition(), known);
                     false
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     if let Some(partition) = self.partitions.get_mut(&partition) {
                         partition.heard = None;
                     }
-                    chunk.inputs.push(Input::Ended(partition));
+                    chunk.tell(Input::Ended(partition));
                     self.has_news = true;
                     false
                 }
@@ -286,12 +330,12 @@ impl Reader {
                     true
                 }
             };
-            if quiet {
-                now = Instant::now();
-            }
-            if (quiet && !chunk.inputs.is_empty()) || chunk.inputs.len() >= CHUNK_INPUTS {
+            if (quiet && !chunk.is_empty()) || chunk.is_full() {
                 let full = std::mem::take(&mut chunk);
                 let begun = now;
+                if self.count(&full) {
+                    next_tick = now; // it pauses now: much more would come within a tick
+                }
                 if !send(chunks, full, &attend, &stop) {
                     break;
                 }
@@ -302,6 +346,17 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Adds messages to the backlog. Whether a partition is full with them.
+    fn count(&self, chunk: &Chunk) -> bool {
+        let mut is_full = false;
+        for read in &chunk.read {
+            if let Read::Messages(messages) = read {
+                is_full |= self.backlog.add(messages.partition(), messages.num_bytes());
+            }
+        }
+        is_full
     }
 
     /// Whether the input has other partitions than are read: then the term of leadership begins anew.
@@ -376,7 +431,7 @@ impl Reader {
             if is_silent(*heard) && !self.paused.contains(&partition) {
                 tracing::warn!(partition, "no word of this partition; the others go on without it meanwhile");
                 *heard = None;
-                chunk.inputs.push(Input::Silent(partition));
+                chunk.tell(Input::Silent(partition));
             }
         }
     }
@@ -392,7 +447,7 @@ impl Reader {
             {
                 partition.read_until = offset;
                 partition.heard = partition.heard.map(|_| Instant::now());
-                chunk.inputs.push(Input::ReadUntil { partition: element.partition(), offset });
+                chunk.tell(Input::ReadUntil { partition: element.partition(), offset });
             }
         }
     }
@@ -459,9 +514,4 @@ fn assign(consumer: &BaseConsumer<Context>, topic: &str, from: &BTreeMap<i32, i6
         list.add_partition_offset(topic, partition, Offset::Offset(at))?;
     }
     consumer.assign(&list)
-}
-
-/// Bytes of key and value together.
-fn num_bytes(message: &BorrowedMessage<'_>) -> usize {
-    message.key().map_or(0, <[u8]>::len) + message.payload().map_or(0, <[u8]>::len)
 }

@@ -73,6 +73,19 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// The partition that it is about.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        match self {
+            Self::Record(record) => record.partition(),
+            Self::Ended(partition) | Self::Silent(partition) | Self::ReadUntil { partition, .. } => {
+                *partition
+            }
+        }
+    }
+}
+
 /// A record was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken {
@@ -352,6 +365,12 @@ impl Operator {
             Input::Silent(partition) => self.queues.set_silent(partition),
             Input::ReadUntil { partition, offset } => self.queues.set_read_until(partition, offset),
         }
+    }
+
+    /// Whether a record of the partition was read and not yet taken.
+    #[must_use]
+    pub fn has_record(&self, partition: i32) -> bool {
+        self.queues.head(partition).is_some()
     }
 
     /// Takes the next record, if it is certain which one that is, and adds what is to be done about it to

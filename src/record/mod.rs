@@ -33,7 +33,7 @@ pub const MAX_OWN_BYTES: usize = 262_144;
 pub const MAX_MESSAGE_ROWS: usize = 65_536;
 
 /// A Kafka message, borrowed from the client.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
     /// Input partition.
     pub partition: i32,
@@ -45,6 +45,14 @@ pub struct Message<'a> {
     pub key: Option<&'a [u8]>,
     /// The value; `None` is a tombstone.
     pub payload: Option<&'a [u8]>,
+}
+
+impl Message<'_> {
+    /// Bytes of key and value together.
+    #[must_use]
+    pub fn num_bytes(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.payload.map_or(0, <[u8]>::len)
+    }
 }
 
 /// Turns messages into records, by the config's rules.

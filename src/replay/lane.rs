@@ -13,7 +13,7 @@ use std::{
 use super::{Options, ReplayError, Span, source::Piece};
 use crate::{
     config::Config,
-    kafka::backlog::{Backlog, Removal},
+    kafka::backlog::Backlog,
     operator::{Action, Input, Operator, RECORDS_AT_ONCE, place::Position},
     record::{Decoder, Record, RejectReason},
     score::Scored,
@@ -57,6 +57,9 @@ pub struct Done {
     /// It was interrupted while records waited for their time.
     pub is_cut: bool,
 }
+
+/// What an event counts in the backlog: about what it weighs.
+const EVENT_BYTES: usize = 512;
 
 /// One model.
 pub struct Lane<'a> {
@@ -154,7 +157,7 @@ impl<'a> Lane<'a> {
                 if !self.wait_for(&record, &mut taken, out) {
                     break;
                 }
-                self.backlog.add(partition, 1, 0);
+                self.backlog.add(partition, EVENT_BYTES);
                 self.operator.push(Input::Record(record));
             }
             if let (Piece::Ended { partition, until }, false) = (&*piece, self.is_cut) {
@@ -202,18 +205,16 @@ impl<'a> Lane<'a> {
         let mut actions = Vec::new();
         let mut goes_on = true;
         while goes_on {
-            let mut removal = Removal::new(self.backlog);
             for _ in 0..RECORDS_AT_ONCE {
                 let Some(one) = self.operator.take_next(&mut actions) else {
                     goes_on = false;
                     break;
                 };
                 if one.is_whole {
-                    removal.take(one.partition);
+                    self.backlog.remove(one.partition, EVENT_BYTES);
                     self.records += 1;
                 }
             }
-            drop(removal);
             self.operator.complete(&actions);
             for action in actions.drain(..) {
                 match action {

@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     RunError,
+    intake::Intake,
     monitor::Monitor,
     outputs::{OutputError, Outputs},
 };
@@ -18,12 +19,7 @@ use crate::{
     config::Config,
     crash,
     http::{Drift, Health, ModelFacts, Restoring, Role},
-    kafka::{
-        backlog::{Backlog, Removal},
-        client::Observed,
-        publisher::Commit,
-        reader::Chunk,
-    },
+    kafka::{backlog::Backlog, client::Observed, publisher::Commit, reader::Chunk},
     metrics::Metrics,
     operator::{Action, Operator, RECORDS_AT_ONCE, Taken},
     state::recovery::SavedUntil,
@@ -45,7 +41,7 @@ const MAX_RUNS: usize = 40_000;
 pub struct Compute<'a> {
     operator: Operator,
     outputs: Outputs<'a>,
-    backlog: &'a Backlog,
+    intake: Intake<'a>,
     monitor: Monitor<'a>,
     observed: &'a Observed,
     metrics: &'a Metrics,
@@ -108,7 +104,7 @@ impl<'a> Compute<'a> {
         Self {
             operator,
             outputs,
-            backlog,
+            intake: Intake::new(config, backlog),
             monitor: Monitor::new(config, metrics, observed),
             observed,
             metrics,
@@ -142,10 +138,8 @@ impl<'a> Compute<'a> {
             self.health.beat();
             match chunks.recv_timeout(self.wait()) {
                 Ok(chunk) => {
-                    self.monitor.decoded(&chunk);
-                    for input in chunk.inputs {
-                        self.operator.push(input);
-                    }
+                    self.monitor.turn();
+                    self.intake.add(chunk, &mut self.operator);
                     self.take_all(ends)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -176,20 +170,21 @@ impl<'a> Compute<'a> {
     /// Takes every record that can be taken, unless the end comes.
     fn take_all(&mut self, ends: &impl Fn() -> bool) -> Result<(), OutputError> {
         let mut num_taken = 0;
-        let mut removal = Removal::new(self.backlog);
         let mut begun = Instant::now();
         loop {
             let before = self.actions.len();
             let Some(taken) = self.take() else { break };
-            let now = Instant::now();
+            let mut now = Instant::now();
             if !taken.is_replayed {
                 let has_learned =
                     self.actions[before..].iter().any(|action| matches!(action, Action::Learned { .. }));
                 self.monitor.took(now - begun, has_learned);
             }
+            if self.intake.took(taken, &mut self.operator) {
+                now = Instant::now();
+            }
             begun = now;
             if taken.is_whole {
-                removal.take(taken.partition);
                 if taken.is_replayed {
                     // It was published before.
                     self.actions.truncate(self.num_whole);
@@ -206,7 +201,6 @@ impl<'a> Compute<'a> {
                 self.operator.complete(&self.actions[before..]);
             }
             // What came before may be committed; what a record that is taken in part has led to so far is put out with the rest.
-            removal.finish();
             self.put_out()?;
             self.health.beat();
             self.keep_time()?;
@@ -215,7 +209,6 @@ impl<'a> Compute<'a> {
             }
             begun = Instant::now();
         }
-        drop(removal);
         self.put_out()?;
         if self.restore.is_none() && self.owes_snapshot {
             // At once: what a new life of the model publishes first can be recomputed from there, like all that follows.
@@ -234,6 +227,7 @@ impl<'a> Compute<'a> {
         self.operator.complete(actions);
         let completed = Instant::now();
         self.monitor.took(completed - begun, false);
+        self.monitor.decoded(self.intake.take_spent());
         self.monitor.operated(actions);
         for action in actions {
             self.outputs.put(action)?;

@@ -10,7 +10,7 @@ use super::recent::Recorder;
 use crate::{
     config::Config,
     http::recent::Recent,
-    kafka::{client::Observed, reader::Chunk},
+    kafka::client::Observed,
     metrics::{FadingMean, Metrics, outcomes::Outcomes},
     model::learner::{Skip, Step, Taken},
     operator::{Action, Census, Operator, category_features, waiting::MAX_WAITING},
@@ -44,7 +44,8 @@ pub struct Monitor<'a> {
     log_score: FadingMean,
     baseline: FadingMean,
     recorder: Recorder,
-    /// Time since the last chunk spent on scoring and on putting out.
+    /// Time since the last chunk spent on decoding, scoring and putting out.
+    decode: Duration,
     score: Duration,
     encode: Duration,
 }
@@ -69,21 +70,29 @@ impl<'a> Monitor<'a> {
             log_score: FadingMean::default(),
             baseline: FadingMean::default(),
             recorder: Recorder::new(config),
+            decode: Duration::ZERO,
             score: Duration::ZERO,
             encode: Duration::ZERO,
         }
     }
 
-    /// A chunk was decoded.
-    pub fn decoded(&mut self, chunk: &Chunk) {
-        self.metrics.stages.decode.observe(chunk.decode.as_secs_f64());
-        for (stage, spent) in
-            [(&self.metrics.stages.score, &mut self.score), (&self.metrics.stages.encode, &mut self.encode)]
-        {
+    /// A chunk is to be worked off, and another one was.
+    pub fn turn(&mut self) {
+        let stages = &self.metrics.stages;
+        for (stage, spent) in [
+            (&stages.decode, &mut self.decode),
+            (&stages.score, &mut self.score),
+            (&stages.encode, &mut self.encode),
+        ] {
             if *spent > Duration::ZERO {
                 stage.observe(std::mem::take(spent).as_secs_f64());
             }
         }
+    }
+
+    /// Decoding took so long.
+    pub fn decoded(&mut self, took: Duration) {
+        self.decode += took;
     }
 
     /// The operator took so long for a record. One that completes a mini-batch takes as long as the step: hundreds of times a score.

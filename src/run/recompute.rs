@@ -10,6 +10,7 @@ use std::{
     thread,
 };
 
+use super::intake::Intake;
 use crate::{
     config::Config,
     kafka::{
@@ -49,7 +50,7 @@ pub fn recompute(config: &Config, course: Course, wanted: Wanted) -> Result<Opti
             drop(sender); // so that who follows notices
             result
         });
-        let found = follow(operator, ledger, &chunks, &backlog, wanted);
+        let found = follow(operator, ledger, &chunks, Intake::new(config, &backlog), wanted);
         is_done.store(true, Ordering::Relaxed);
         drop(chunks);
         let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -62,7 +63,7 @@ fn follow(
     mut operator: Operator,
     mut ledger: Ledger,
     chunks: &Receiver<Chunk>,
-    backlog: &Backlog,
+    mut intake: Intake<'_>,
     wanted: Wanted,
 ) -> Option<Recomputed> {
     let is_wanted =
@@ -70,7 +71,7 @@ fn follow(
     let mut num_taken = 0;
     let mut actions = Vec::new();
     for chunk in chunks {
-        chunk.inputs.into_iter().for_each(|input| operator.push(input));
+        intake.add(chunk, &mut operator);
         while let Some(taken) = operator.take(&mut actions) {
             num_taken += u64::from(!actions.is_empty() && taken.is_whole);
             for action in actions.drain(..) {
@@ -82,9 +83,7 @@ fn follow(
                     action => ledger.see(&action),
                 }
             }
-            if taken.is_whole {
-                backlog.remove(taken.partition, 1);
-            }
+            intake.took(taken, &mut operator);
             if !taken.is_replayed {
                 return None;
             }

@@ -13,12 +13,16 @@ use std::{
 use tailwater::{
     config::Config,
     kafka::{
-        backlog::{Backlog, MAX_ROWS},
+        backlog::{Backlog, MAX_BYTES},
         membership::Membership,
-        reader::{MAX_CHUNKS, Reader},
+        messages::Messages,
+        reader::{MAX_CHUNKS, Read, Reader},
     },
-    operator::{Input, place::Position},
+    record::Message,
 };
+
+/// What a chunk may bring beyond the bound.
+const CHUNK_BYTES: usize = 1 << 20;
 
 use crate::{
     cluster::{Cluster, PATIENCE, Record, unique},
@@ -30,7 +34,7 @@ const MAX_SILENCE: u64 = 6;
 
 #[test]
 fn a_full_backlog_pauses_reading_and_keeps_the_lead_and_nothing_is_lost() {
-    const NUM_RECORDS: i64 = 300_000;
+    const NUM_RECORDS: i64 = 400_000;
     let cluster = Cluster::connect();
     let setup = Setup::new(&cluster, 1);
     let record = r#"{"departed_at":1357035420,"carrier":"UA"}"#;
@@ -59,9 +63,16 @@ fn a_full_backlog_pauses_reading_and_keeps_the_lead_and_nothing_is_lost() {
     let (sender, chunks) = mpsc::sync_channel(MAX_CHUNKS);
     let stop = AtomicBool::new(false);
     let (num_paused, num_pauses) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    // All messages weigh the same.
+    let num_read = || {
+        let mut one = Messages::new(0);
+        let payload = Some(record.as_bytes());
+        one.push(&Message { partition: 0, offset: 0, timestamp_ms: Some(0), key: None, payload });
+        (backlog.num_bytes(0) / one.num_bytes()) as i64
+    };
     let is_bounded = || {
-        let rows = backlog.num_rows();
-        assert!(rows <= MAX_ROWS, "{rows} rows, where {MAX_ROWS} are allowed");
+        let num_bytes = backlog.num_bytes(0);
+        assert!(num_bytes <= MAX_BYTES + CHUNK_BYTES, "{num_bytes} bytes, where {MAX_BYTES} are allowed");
     };
     thread::scope(|scope| {
         // Ends the reader when an assertion fails, too.
@@ -88,28 +99,27 @@ fn a_full_backlog_pauses_reading_and_keeps_the_lead_and_nothing_is_lost() {
             assert_eq!(num_paused.load(Ordering::Relaxed), 1);
             thread::sleep(Duration::from_millis(20));
         }
-        assert!(backlog.num_rows() > MAX_ROWS / 2, "{} rows", backlog.num_rows());
+        assert!(backlog.num_bytes(0) > MAX_BYTES / 2, "{} bytes", backlog.num_bytes(0));
 
         let mut next_offset = 0;
         let mut work_off_to = |end: i64| {
             while next_offset < end {
-                for input in chunks.recv_timeout(PATIENCE).expect("reading goes on").inputs {
-                    let Input::Record(record) = input else { continue };
-                    assert_eq!(
-                        record.position(),
-                        Position::at(next_offset),
-                        "in order, none twice, none missing"
-                    );
-                    next_offset += 1;
-                    backlog.remove(0, 1);
+                for read in chunks.recv_timeout(PATIENCE).expect("reading goes on").into_parts() {
+                    let Read::Messages(mut messages) = read else { continue };
+                    let num_bytes = messages.num_bytes();
+                    while let Some(message) = messages.take() {
+                        assert_eq!(message.offset, next_offset, "in order, none twice, none missing");
+                        next_offset += 1;
+                    }
+                    backlog.remove(0, num_bytes);
                     is_bounded();
                 }
             }
         };
-        work_off_to(MAX_ROWS as i64 * 3 / 4);
+        work_off_to(num_read() * 3 / 4);
         wait_until("it to go on and to be full again", || num_pauses.load(Ordering::Relaxed) == 2);
         work_off_to(NUM_RECORDS);
-        assert_eq!(backlog.num_rows(), 0);
+        assert_eq!(backlog.num_bytes(0), 0);
         wait_until("the partition to go on", || num_paused.load(Ordering::Relaxed) == 0);
         assert!(membership.lease().is_held());
         assert_eq!(membership.lease().rebalances(), rebalances);
