@@ -88,7 +88,7 @@ impl Pipeline {
                 self.next += 1;
             }
             spent.decoding += begun.elapsed().as_secs_f64();
-            let mut records = std::mem::take(&mut self.records).into_iter();
+            let mut records = self.records.drain(..);
             while records.len() > 0 {
                 let begun = Instant::now();
                 for record in records.by_ref().take(RECORDS_AT_ONCE) {

@@ -3,8 +3,8 @@
 //!
 //! # Map
 //! ```text
-//! kafka::reader ─► record ─► operator ─────────► score ─► kafka::publisher
-//!  (own thread)     decode    order, hold, batch   figures,   (own thread)
+//! kafka::reader ─► record ──► operator ─────────► score ──► kafka::publisher
+//!  (own thread)    decoding    order, hold, batch   figures,  (own thread)
 //!                               │        ▲          Arrow
 //!                       mini-   ▼        │ weights
 //!                       batch  model::learner ───────────► model::net, density (Rust)

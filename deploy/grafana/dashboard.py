@@ -130,7 +130,7 @@ STREAM = [
           [("{{result}}", rate("tailwater_transactions_total", "result")), ("rebalances", rate("tailwater_rebalances_total", ""))],
           "How transactions end (exactly-once), and changes of assignment. Normal: committed alone."),
     panel("Time by stage", "percentunit", [("{{stage}}", rate("tailwater_stage_seconds_sum", "stage"))],
-          "The share of the time spent in each stage; scoring and learning share one thread. Normal: score and learn together well below 100 %.",
+          "The share of the time spent in each stage; but for committing all are on one thread. Normal: these together well below 100 %.",
           steps=[(1, "red")]),
     panel("Paused", "percentunit", [("paused", rate("tailwater_paused_seconds_total", ""))],
           "The share of the time in which the input was paused because a queue was full. Normal: 0; more in a backlog, 100 % when brokers take nothing."),

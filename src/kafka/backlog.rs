@@ -1,5 +1,5 @@
-//! How many bytes of messages have been read and not yet taken, by partition. The reader adds, the operator's thread takes away, and
-//! a partition that is over its bound pauses until half of it is worked off.
+//! How much has been read and is not yet used, by partition: bytes of messages that are not decoded, or records of a replay. Who reads adds, the operator's
+//! thread takes away, and a partition that is over its bound pauses until half of it is worked off.
 //!
 //! To pause costs: the client drops what it has fetched ahead, and fetches it again. So the reader holds off before it comes to that, where there
 //! is [plenty](Backlog::is_plenty) of all partitions.
@@ -18,33 +18,37 @@ use super::client::lock;
 /// All partitions together hold about this many bytes of messages …
 pub const MAX_BYTES: usize = 16 << 20;
 /// … and each may hold so many, however many partitions there are.
-const MIN_SHARE_BYTES: usize = 64 << 10;
+pub const MIN_SHARE_BYTES: usize = 256 << 10;
+/// The same of records.
+const MAX_RECORDS: usize = 65_536;
+const MIN_SHARE_RECORDS: usize = 64;
 
 /// The share of the bounds that is plenty: some ten milliseconds' work.
 const PLENTY: f64 = 1.0 / 16.0;
-/// So little of a partition may all be taken within a moment, should it come to its turn.
+/// So little of a partition may all be used within a moment, should it come to its turn.
 const FEW_BYTES: usize = 128 << 10;
 
 /// How long nothing may be taken of plenty before the reader reads on, until partitions are full, and pauses them.
 const HOLD_OFF: Duration = Duration::from_secs(1);
 
-/// Bytes of messages that were read and not yet taken.
+/// What was read and is not yet used.
 #[derive(Debug)]
 pub struct Backlog {
-    max_bytes: usize,
-    taken: AtomicU64,
+    /// Of each partition.
+    bound: usize,
+    num_taken: AtomicU64,
     partitions: Mutex<BTreeMap<i32, usize>>,
 }
 
 /// Whether to hold off reading: while there is plenty to take, and somebody takes it.
 #[derive(Debug, Default)]
 pub struct HoldOff {
-    /// Since when nothing was taken, and how many bytes had been by then; `None` where there was not plenty.
+    /// Since when nothing was taken, and how many records had been by then; `None` where there was not plenty.
     since: Option<(Instant, u64)>,
 }
 
 impl HoldOff {
-    /// Whether it goes on at `now`, where so many bytes were taken so far.
+    /// Whether it goes on at `now`, where so many records were taken so far.
     pub fn goes_on(&mut self, is_plenty: bool, num_taken: u64, now: Instant) -> bool {
         let begun = self.since.filter(|&(_, before)| before == num_taken).map_or(now, |(since, _)| since);
         self.since = is_plenty.then_some((begun, num_taken));
@@ -53,60 +57,69 @@ impl HoldOff {
 }
 
 impl Backlog {
-    /// An empty backlog with an equal share of the bound for each of so many partitions.
+    /// An empty backlog of messages, with an equal share of the bound for each of so many partitions.
     #[must_use]
-    pub fn new(num_partitions: usize) -> Self {
-        Self {
-            max_bytes: (MAX_BYTES / num_partitions.max(1)).max(MIN_SHARE_BYTES),
-            taken: AtomicU64::new(0),
-            partitions: Mutex::default(),
-        }
+    pub fn of_bytes(num_partitions: usize) -> Self {
+        Self::new((MAX_BYTES / num_partitions.max(1)).max(MIN_SHARE_BYTES))
     }
 
-    /// So many bytes of the partition were read. Whether it [is full](Self::is_full) with them.
-    pub fn add(&self, partition: i32, num_bytes: usize) -> bool {
+    /// An empty backlog of records.
+    #[must_use]
+    pub fn of_records(num_partitions: usize) -> Self {
+        Self::new((MAX_RECORDS / num_partitions.max(1)).max(MIN_SHARE_RECORDS))
+    }
+
+    fn new(bound: usize) -> Self {
+        Self { bound, num_taken: AtomicU64::new(0), partitions: Mutex::default() }
+    }
+
+    /// So much of the partition was read. Whether it [is full](Self::is_full) with that.
+    pub fn add(&self, partition: i32, num: usize) -> bool {
         let mut partitions = lock(&self.partitions);
         let backlog = partitions.entry(partition).or_default();
-        *backlog += num_bytes;
+        *backlog += num;
         self.share(*backlog) >= 1.0
     }
 
-    /// So many of them were taken.
-    pub fn remove(&self, partition: i32, num_bytes: usize) {
-        self.taken.fetch_add(num_bytes as u64, Ordering::Relaxed);
+    /// So much of it is used.
+    pub fn remove(&self, partition: i32, num: usize) {
         if let Some(backlog) = lock(&self.partitions).get_mut(&partition) {
-            *backlog = backlog.saturating_sub(num_bytes);
+            *backlog = backlog.saturating_sub(num);
         }
     }
 
-    /// How many bytes were taken so far, of all partitions.
+    /// A record was taken: whoever holds off sees that something goes on, though a message of many rows may be all that is used for long.
+    pub fn note_taken(&self) {
+        self.num_taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many records were taken so far, of all partitions.
     #[must_use]
     pub fn num_taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+        self.num_taken.load(Ordering::Relaxed)
     }
 
     /// Whether the partition is over its bound, and should pause.
     #[must_use]
     pub fn is_full(&self, partition: i32) -> bool {
-        self.share(self.num_bytes(partition)) >= 1.0
+        self.share(self.num(partition)) >= 1.0
     }
 
     /// Whether half of the bound is worked off, and the partition should go on.
     #[must_use]
     pub fn has_room(&self, partition: i32) -> bool {
-        self.share(self.num_bytes(partition)) <= 0.5
+        self.share(self.num(partition)) <= 0.5
     }
 
-    /// Whether there is plenty to take: in all, and of each of these partitions more than a little, so that none
+    /// Whether there are plenty of bytes: in all, and of each of these partitions more than a little, so that none
     /// holds up the others.
     #[must_use]
     pub fn is_plenty(&self, partitions: impl Iterator<Item = i32>) -> bool {
-        let few = FEW_BYTES.min(self.max_bytes / 2);
         let backlogs = lock(&self.partitions);
         let (mut sum, mut num) = (0.0, 0);
         for partition in partitions {
             let num_bytes = backlogs.get(&partition).copied().unwrap_or(0);
-            if num_bytes < few {
+            if num_bytes < FEW_BYTES {
                 return false;
             }
             (sum, num) = (sum + self.share(num_bytes), num + 1);
@@ -114,14 +127,14 @@ impl Backlog {
         num > 0 && sum >= PLENTY * f64::from(num)
     }
 
-    /// Bytes of the partition.
+    /// How much there is of the partition.
     #[must_use]
-    pub fn num_bytes(&self, partition: i32) -> usize {
+    pub fn num(&self, partition: i32) -> usize {
         lock(&self.partitions).get(&partition).copied().unwrap_or(0)
     }
 
-    fn share(&self, num_bytes: usize) -> f64 {
-        num_bytes as f64 / self.max_bytes as f64
+    fn share(&self, num: usize) -> f64 {
+        num as f64 / self.bound as f64
     }
 }
 
@@ -131,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_partition_is_full_at_its_share_and_has_room_at_half_of_it() {
-        let backlog = Backlog::new(4);
+        let backlog = Backlog::of_bytes(4);
         assert!(!backlog.add(0, MAX_BYTES / 4 - 1));
         assert!(!backlog.is_full(0));
         assert!(backlog.add(0, 1));
@@ -140,12 +153,14 @@ mod tests {
         assert!(!backlog.is_full(0) && !backlog.has_room(0));
         backlog.remove(0, 1);
         assert!(backlog.has_room(0));
-        assert_eq!((backlog.num_bytes(0), backlog.num_taken()), (MAX_BYTES / 8, MAX_BYTES as u64 / 8));
+        assert_eq!(backlog.num(0), MAX_BYTES / 8);
+        let backlog = Backlog::of_records(16);
+        assert!(!backlog.add(3, MAX_RECORDS / 16 - 1) && backlog.add(3, 1));
     }
 
     #[test]
     fn there_is_plenty_while_no_partition_is_short() {
-        let backlog = Backlog::new(2);
+        let backlog = Backlog::of_bytes(2);
         let plenty = (PLENTY * MAX_BYTES as f64) as usize;
         backlog.add(0, plenty - FEW_BYTES);
         assert!(!backlog.is_plenty([0, 1].into_iter()) && backlog.is_plenty([0].into_iter()));
@@ -161,13 +176,13 @@ mod tests {
         );
         assert!(!backlog.is_plenty(std::iter::empty()));
         // Of seven in eight there is all that there may be, and one would hold them up.
-        let backlog = Backlog::new(8);
+        let backlog = Backlog::of_bytes(8);
         assert!((0..7).all(|partition| backlog.add(partition, MAX_BYTES / 8)));
         assert!(!backlog.is_plenty(0..8));
         backlog.add(7, FEW_BYTES);
         assert!(backlog.is_plenty(0..8));
         // So many that each has a small share.
-        let backlog = Backlog::new(1_000);
+        let backlog = Backlog::of_bytes(1_000);
         assert!(!(0..1_000).any(|partition| backlog.add(partition, MIN_SHARE_BYTES / 2)));
         assert!(backlog.is_plenty(0..1_000));
     }

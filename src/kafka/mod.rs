@@ -6,7 +6,7 @@
 //! - `admin`: topics' settings, and making topics, for `check`
 //! - `membership`: who leads: the process that the one-partition state topic is assigned to
 //! - `messages`: messages on their way from the thread that reads to the one that decodes
-//! - `backlog`: how much has been read and not yet taken, and so which partitions pause
+//! - `backlog`: how much has been read and is not yet used, and so which partitions pause
 //! - `reader`: the thread that polls
 //! - `offsets`: where the input begins and ends, and where the group stands in it
 //! - `state_log`, `score_log`: reading the state, and the scores of events that wait, at the start of a term, or of the past; both by

@@ -18,19 +18,18 @@ use rdkafka::{
 };
 
 use super::{
-    backlog::{Backlog, HoldOff},
+    backlog::{Backlog, HoldOff, MIN_SHARE_BYTES},
     client::{self, Context, Observed, Passing},
     membership::Refused,
     messages::Messages,
 };
 use crate::{config::Config, operator::Input, record};
 
-/// At most this many chunks wait for the operator's thread. The backlog allows fewer full ones, so that partitions are paused before the reader has to
-/// wait for room.
-pub const MAX_CHUNKS: usize = 1_024;
-/// At most this many messages to a chunk, and about this many bytes.
-const CHUNK_MESSAGES: usize = 512;
-const CHUNK_BYTES: usize = 256 << 10;
+/// At most this many chunks wait for the operator's thread. The backlog allows fewer full ones, unless there are very many partitions: so
+/// partitions are paused before the reader has to wait for room.
+pub const MAX_CHUNKS: usize = 512;
+/// About so many bytes to a chunk, as a backlog counts them: of one partition its share holds two at least.
+const CHUNK_BYTES: usize = MIN_SHARE_BYTES / 2;
 /// How long one poll waits when there is nothing to read.
 const POLL: Duration = Duration::from_millis(50);
 /// How often the membership is polled, partitions are paused and resumed, and silent partitions are looked for.
@@ -48,7 +47,6 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Chunk {
     read: Vec<Read>,
-    num_messages: usize,
     num_bytes: usize,
 }
 
@@ -84,12 +82,11 @@ impl Chunk {
     }
 
     fn is_full(&self) -> bool {
-        self.num_messages >= CHUNK_MESSAGES || self.num_bytes >= CHUNK_BYTES
+        self.num_bytes >= CHUNK_BYTES
     }
 
     pub(crate) fn push(&mut self, message: &record::Message<'_>) {
-        self.num_messages += 1;
-        self.num_bytes += message.num_bytes();
+        self.num_bytes += message.num_bytes() + Messages::HEAD_BYTES;
         match self.read.last_mut() {
             Some(Read::Messages(messages)) if messages.partition() == message.partition => {
                 messages.push(message);
@@ -103,6 +100,7 @@ impl Chunk {
     }
 
     pub(crate) fn tell(&mut self, news: Input) {
+        self.num_bytes += size_of::<Read>();
         self.read.push(Read::News(news));
     }
 }

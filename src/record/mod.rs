@@ -32,7 +32,7 @@ pub const MAX_OWN_BYTES: usize = 262_144;
 /// A message has at most this many rows, whatever its size: each becomes an event in memory.
 pub const MAX_MESSAGE_ROWS: usize = 65_536;
 
-/// A Kafka message, borrowed from the client.
+/// A Kafka message, borrowed from the client or from a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
     /// Input partition.

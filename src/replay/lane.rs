@@ -58,9 +58,6 @@ pub struct Done {
     pub is_cut: bool,
 }
 
-/// What an event counts in the backlog: about what it weighs.
-const EVENT_BYTES: usize = 512;
-
 /// One model.
 pub struct Lane<'a> {
     config: &'a Config,
@@ -157,7 +154,7 @@ impl<'a> Lane<'a> {
                 if !self.wait_for(&record, &mut taken, out) {
                     break;
                 }
-                self.backlog.add(partition, EVENT_BYTES);
+                self.backlog.add(partition, 1);
                 self.operator.push(Input::Record(record));
             }
             if let (Piece::Ended { partition, until }, false) = (&*piece, self.is_cut) {
@@ -211,7 +208,7 @@ impl<'a> Lane<'a> {
                     break;
                 };
                 if one.is_whole {
-                    self.backlog.remove(one.partition, EVENT_BYTES);
+                    self.backlog.remove(one.partition, 1);
                     self.records += 1;
                 }
             }

@@ -338,7 +338,7 @@ fn run_pass<'a>(
     let starts = source.starts();
     let first = entrants.first().map(|(config, ..)| *config);
     let mut open = Open::new(source, first.expect("there is a model"))?;
-    let backlogs: Vec<Backlog> = entrants.iter().map(|_| Backlog::new(starts.len())).collect();
+    let backlogs: Vec<Backlog> = entrants.iter().map(|_| Backlog::of_records(starts.len())).collect();
     let is_full = |partition| backlogs.iter().any(|backlog| backlog.is_full(partition));
     thread::scope(|scope| {
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());

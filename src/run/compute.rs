@@ -138,7 +138,7 @@ impl<'a> Compute<'a> {
             self.health.beat();
             match chunks.recv_timeout(self.wait()) {
                 Ok(chunk) => {
-                    self.monitor.turn();
+                    self.monitor.turn(self.intake.take_spent());
                     self.intake.add(chunk, &mut self.operator);
                     self.take_all(ends)?;
                 }
@@ -227,7 +227,6 @@ impl<'a> Compute<'a> {
         self.operator.complete(actions);
         let completed = Instant::now();
         self.monitor.took(completed - begun, false);
-        self.monitor.decoded(self.intake.take_spent());
         self.monitor.operated(actions);
         for action in actions {
             self.outputs.put(action)?;
@@ -402,7 +401,7 @@ mod tests {
         operator.push(event(2000, 3000));
 
         let (metrics, health) = (Metrics::new(&spec::metrics(&config)), Health::new());
-        let (backlog, observed) = (Backlog::new(1), Observed::default());
+        let (backlog, observed) = (Backlog::of_bytes(1), Observed::default());
         let (outbox, inbox) = publisher::channel();
         let outputs = Outputs::new(&config, outbox, &health).unwrap();
         let start = Start { begun: Instant::now(), num_replayed: 0, saved_until, was_lost: Arc::default() };

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    mem::discriminant,
     time::{Duration, Instant},
 };
 
@@ -46,13 +47,18 @@ impl<'a> Intake<'a> {
     pub fn add(&mut self, chunk: Chunk, operator: &mut Operator) {
         for read in chunk.into_parts() {
             let partition = read.partition();
-            self.read.entry(partition).or_default().push_back(read);
+            let waiting = self.read.entry(partition).or_default();
+            if let Read::News(news) = &read {
+                forget_older(news, waiting);
+            }
+            waiting.push_back(read);
             self.supply(partition, operator);
         }
     }
 
     /// Lets the operator have its partition's next records, where the one that it took was the last that it had. Whether there were any.
     pub fn took(&mut self, taken: Taken, operator: &mut Operator) -> bool {
+        self.backlog.note_taken();
         self.supply(taken.partition, operator)
     }
 
@@ -69,27 +75,42 @@ impl<'a> Intake<'a> {
         let begun = Instant::now();
         let (mut num_records, mut num_bytes) = (0, 0);
         while num_records < RECORDS_AT_ONCE
-            && let Some(next) = read.front_mut()
+            && let Some(next) = read.pop_front()
         {
-            if let Read::Messages(messages) = next
-                && !messages.is_empty()
-            {
-                let before = messages.num_bytes();
-                while num_records + self.records.len() < RECORDS_AT_ONCE
-                    && let Some(message) = messages.take()
-                {
-                    self.decoder.decode(&message, &mut self.records);
+            match next {
+                Read::News(news) => operator.push(news),
+                Read::Messages(mut messages) => {
+                    let before = messages.num_bytes();
+                    while num_records + self.records.len() < RECORDS_AT_ONCE
+                        && let Some(message) = messages.take()
+                    {
+                        self.decoder.decode(&message, &mut self.records);
+                    }
+                    num_bytes += before - messages.num_bytes();
+                    num_records += self.records.len();
+                    self.records.drain(..).for_each(|record| operator.push(Input::Record(record)));
+                    if !messages.is_empty() {
+                        read.push_front(Read::Messages(messages));
+                    }
                 }
-                num_bytes += before - messages.num_bytes();
-                num_records += self.records.len();
-                self.records.drain(..).for_each(|record| operator.push(Input::Record(record)));
-            } else if let Some(Read::News(news)) = read.pop_front() {
-                operator.push(news);
             }
         }
-        self.backlog.remove(partition, num_bytes);
+        if num_bytes > 0 {
+            self.backlog.remove(partition, num_bytes);
+        }
         self.spent += begun.elapsed();
         num_records > 0
+    }
+}
+
+/// Of the same news after the same record the last counts.
+fn forget_older(news: &Input, waiting: &mut VecDeque<Read>) {
+    let is_news = |read: &&Read| matches!(read, Read::News(_));
+    let num_told = waiting.iter().rev().take_while(is_news).count();
+    for index in (waiting.len() - num_told..waiting.len()).rev() {
+        if matches!(&waiting[index], Read::News(older) if discriminant(older) == discriminant(news)) {
+            waiting.remove(index);
+        }
     }
 }
 
@@ -97,12 +118,21 @@ impl<'a> Intake<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::Arc;
+
+    use arrow::{
+        array::{ArrayRef, Float64Array, Int64Array, RecordBatch},
+        ipc::writer::StreamWriter,
+    };
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
         kafka::messages::Messages,
-        operator::{Action, place::Position},
+        operator::{
+            Action,
+            place::{Position, Positions},
+        },
         record::Message,
     };
 
@@ -112,14 +142,21 @@ mod tests {
         group = "g"
         [input]
         topic = "in"
+        format = "arrow"
         time = { field = "at", unit = "s" }
         [output]
         topic = "out"
         [target]
         fields = ["y"]
+        time = { field = "known_at", unit = "s" }
         wait = "1h"
         [features]
         x = "number"
+        [model]
+        hidden = [4]
+        flows = ["affine"]
+        [learn]
+        batch = 16
     "#;
 
     fn config() -> Config {
@@ -130,19 +167,53 @@ mod tests {
         Operator::new(config, (0..num_partitions).map(|partition| (partition, Position::at(0))).collect())
     }
 
-    /// What happens to a partition: a message, with this event time or without a value; or one of three kinds of news.
-    #[derive(Debug, Clone, Copy)]
-    enum Step {
-        Message(Option<u16>),
-        News(u8),
+    /// A message of rows with these event times, each known 20 s later.
+    fn payload(times_s: &[i64]) -> Vec<u8> {
+        let ints = |add: i64| Arc::new(times_s.iter().map(|time_s| time_s + add).collect::<Int64Array>());
+        let numbers = || Arc::new(times_s.iter().map(|time_s| (time_s % 7) as f64).collect::<Float64Array>());
+        let columns: [(&str, ArrayRef); 4] =
+            [("at", ints(0)), ("known_at", ints(20)), ("x", numbers()), ("y", numbers())];
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).unwrap();
+        writer.write(&rows).unwrap();
+        writer.into_inner().unwrap()
     }
 
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            16 => any::<u16>().prop_map(|time_s| Step::Message(Some(time_s))),
-            2 => Just(Step::Message(None)),
-            3 => (0..3_u8).prop_map(Step::News),
-        ]
+    /// What was read of a partition: a message, of which `None` has no value; or one of three kinds of news.
+    #[derive(Debug, Clone)]
+    enum Given {
+        Message { offset: i64, payload: Option<Vec<u8>> },
+        News { kind: u8, offset: i64 },
+    }
+
+    /// What is read of three partitions, a message or news after the other: mostly messages of few rows, of about the same time in all partitions.
+    fn given() -> impl Strategy<Value = Vec<(i32, Given)>> {
+        let few = prop::collection::vec(0..50_i64, 1..4);
+        let many = prop::collection::vec(0..50_i64, 60..150);
+        let step = prop_oneof![
+            20 => few.prop_map(Ok),
+            2 => many.prop_map(Ok),
+            1 => Just(Ok(Vec::new())),
+            3 => (0..3_u8).prop_map(Err),
+        ];
+        prop::collection::vec((0..3_i32, step), 1..300).prop_map(|steps| {
+            let mut next = [0_i64; 3];
+            let number = |(partition, step): (i32, Result<Vec<i64>, u8>)| {
+                let next = &mut next[partition as usize];
+                let offset = *next;
+                *next += i64::from(step != Err(0) && step != Err(1)); // read past a marker
+                let given = match step {
+                    Err(kind) => Given::News { kind, offset: *next },
+                    Ok(times_s) => {
+                        let times_s: Vec<i64> = times_s.iter().map(|time_s| 2 * offset + time_s).collect();
+                        let payload = (!times_s.is_empty()).then(|| payload(&times_s));
+                        Given::Message { offset, payload }
+                    }
+                };
+                (partition, given)
+            };
+            steps.into_iter().map(number).collect()
+        })
     }
 
     fn news(kind: u8, partition: i32, offset: i64) -> Input {
@@ -153,69 +224,100 @@ mod tests {
         }
     }
 
-    fn payload(time_s: u16) -> String {
-        format!(r#"{{"at": {time_s}, "x": 1.5, "y": 2.5}}"#)
+    fn message(partition: i32, offset: i64, payload: Option<&[u8]>) -> Message<'_> {
+        Message { partition, offset, timestamp_ms: None, key: None, payload }
     }
 
-    fn message(partition: i32, offset: i64, payload: Option<&str>) -> Message<'_> {
-        Message { partition, offset, timestamp_ms: None, key: None, payload: payload.map(str::as_bytes) }
-    }
-
-    /// Takes what can be taken; `after` is called after each. What was taken, in order, and where that leads.
+    /// Takes what can be taken; `after` is called after each. What was taken, in order.
     fn take_all(operator: &mut Operator, mut after: impl FnMut(Taken, &mut Operator)) -> Vec<String> {
         let (mut seen, mut actions) = (Vec::new(), Vec::new());
         while let Some(taken) = operator.take(&mut actions) {
             after(taken, operator);
+            seen.push(format!("{taken:?}"));
             let what = actions.drain(..).map(|action| match action {
-                Action::Score(scored) => format!("{} {}", scored.event.partition, scored.event.offset),
-                Action::Reject(reject) => format!("{} {} rejected", reject.partition, reject.offset),
+                Action::Score(scored) => format!("score {:?}", scored.event.position()),
+                Action::Outcome(outcome) => format!("outcome {:?}", outcome.event.position()),
+                Action::Reject(reject) => format!("reject {:?}", reject.position()),
                 action => format!("{action:?}"),
             });
             seen.extend(what);
         }
-        seen.push(format!("{:?}", operator.positions()));
         seen
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Decodes everything at once, and takes what can be taken.
+    fn drive_early(config: &Config, operator: &mut Operator, given: &[(i32, Given)]) -> Vec<String> {
+        let (mut decoder, mut records) = (Decoder::new(config), Vec::new());
+        for &(partition, ref given) in given {
+            match given {
+                Given::Message { offset, payload } => {
+                    decoder.decode(&message(partition, *offset, payload.as_deref()), &mut records);
+                    records.drain(..).for_each(|record| operator.push(Input::Record(record)));
+                }
+                Given::News { kind, offset } => operator.push(news(*kind, partition, *offset)),
+            }
+        }
+        take_all(operator, |_, _| ())
+    }
 
+    fn drive_late(intake: &mut Intake<'_>, operator: &mut Operator, given: &[(i32, Given)]) -> Vec<String> {
+        let mut chunk = Chunk::default();
+        for &(partition, ref given) in given {
+            match given {
+                Given::Message { offset, payload } => {
+                    chunk.push(&message(partition, *offset, payload.as_deref()));
+                }
+                Given::News { kind, offset } => chunk.tell(news(*kind, partition, *offset)),
+            }
+        }
+        intake.add(chunk, operator);
+        take_all(operator, |taken, operator| {
+            intake.took(taken, operator);
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Also by an operator that is restored, and reads again from the middle of a message on.
         #[test]
         fn what_is_decoded_late_is_taken_as_if_it_had_been_decoded_at_once(
-            steps in prop::collection::vec((0..3_i32, step()), 1..900),
-            size in 1..300_usize,
+            given in given(),
+            size in 1..200_usize,
+            num_saved in 0..4_usize,
         ) {
             let config = config();
+            let backlog = Backlog::of_bytes(3);
             let (mut early, mut late) = (operator(&config, 3), operator(&config, 3));
-            let backlog = Backlog::new(3);
-            let (mut intake, mut decoder) = (Intake::new(&config, &backlog), Decoder::new(&config));
-            let mut next = [0_i64; 3];
-            for steps in steps.chunks(size) {
-                let (mut chunk, mut records) = (Chunk::default(), Vec::new());
-                for &(partition, step) in steps {
-                    let offset = &mut next[partition as usize];
-                    match step {
-                        Step::Message(time_s) => {
-                            let payload = time_s.map(payload);
-                            let message = message(partition, *offset, payload.as_deref());
-                            *offset += 1;
-                            chunk.push(&message);
-                            decoder.decode(&message, &mut records);
-                            records.drain(..).for_each(|record| early.push(Input::Record(record)));
-                        }
-                        Step::News(kind) => {
-                            *offset += i64::from(kind == 2); // past a marker
-                            early.push(news(kind, partition, *offset));
-                            chunk.tell(news(kind, partition, *offset));
-                        }
-                    }
+            let mut intake = Intake::new(&config, &backlog);
+            let mut saved = (early.saved(), 0);
+            for (nth, chunk) in given.chunks(size).enumerate() {
+                if nth == num_saved {
+                    saved = (early.saved(), nth);
+                    early.take_order();
                 }
-                intake.add(chunk, &mut late);
-                let taken = take_all(&mut late, |taken, operator| {
-                    intake.took(taken, operator);
-                });
-                prop_assert_eq!(take_all(&mut early, |_, _| ()), taken);
+                let taken = drive_late(&mut intake, &mut late, chunk);
+                prop_assert_eq!(drive_early(&config, &mut early, chunk), taken);
+                prop_assert_eq!(early.positions(), late.positions());
             }
+
+            let (saved, order) = (saved.0, early.take_order());
+            let from = saved.read_from();
+            let restored = || Operator::restore(&config, saved.clone(), Positions::new(), &order).unwrap();
+            let (mut early, mut late) = (restored(), restored());
+            let mut intake = Intake::new(&config, &backlog);
+            let is_read = |(partition, given): &&(i32, Given)| match given {
+                Given::Message { offset, .. } => *offset >= from[partition].offset,
+                Given::News { .. } => true,
+            };
+            let again: Vec<_> = given.iter().filter(is_read).cloned().collect();
+            let end = (0..3).map(|partition| (partition, Given::News { kind: 0, offset: 0 })).collect();
+            for chunk in again.chunks(size).chain([end].iter().map(Vec::as_slice)) {
+                let taken = drive_late(&mut intake, &mut late, chunk);
+                prop_assert_eq!(drive_early(&config, &mut early, chunk), taken);
+                prop_assert_eq!(early.positions(), late.positions());
+            }
+            prop_assert!(!late.is_restoring());
         }
     }
 
@@ -223,30 +325,47 @@ mod tests {
     fn of_a_partition_that_waits_for_another_one_little_is_decoded() {
         let config = config();
         let mut operator = operator(&config, 2);
-        let backlog = Backlog::new(2);
+        let backlog = Backlog::of_bytes(2);
         let mut intake = Intake::new(&config, &backlog);
-        let payload = payload(7);
-        let read = |from: i64| {
-            let mut messages = Messages::new(0);
-            (from..1_000).for_each(|offset| messages.push(&message(0, offset, Some(&payload))));
-            messages.num_bytes()
-        };
+        let payload = payload(&[7]);
+        let each = payload.len() + Messages::HEAD_BYTES;
         let mut chunk = Chunk::default();
         (0..1_000).for_each(|offset| chunk.push(&message(0, offset, Some(&payload))));
-        backlog.add(0, read(0));
+        backlog.add(0, 1_000 * each);
         intake.add(chunk, &mut operator);
         let mut actions = Vec::new();
         assert!(operator.take(&mut actions).is_none());
-        assert_eq!(backlog.num_bytes(0), read(RECORDS_AT_ONCE as i64));
+        assert_eq!(backlog.num(0), (1_000 - RECORDS_AT_ONCE) * each);
         let mut chunk = Chunk::default();
         chunk.tell(Input::Ended(1));
         intake.add(chunk, &mut operator);
         let mut num_taken = 0;
         while let Some(taken) = operator.take(&mut actions) {
             num_taken += 1;
-            assert_eq!(intake.took(taken, &mut operator), num_taken % 64 == 0 && num_taken < 1_000);
+            let is_last_of_some = num_taken % RECORDS_AT_ONCE == 0 && num_taken < 1_000;
+            assert_eq!(intake.took(taken, &mut operator), is_last_of_some);
         }
-        assert_eq!((num_taken, backlog.num_bytes(0)), (1_000, 0));
+        assert_eq!((num_taken, backlog.num(0), backlog.num_taken()), (1_000, 0, 1_000));
         assert!(intake.take_spent() > Duration::ZERO && intake.take_spent() == Duration::ZERO);
+    }
+
+    #[test]
+    fn of_news_that_wait_behind_a_message_the_last_of_each_kind_are_kept() {
+        let config = config();
+        let mut operator = operator(&config, 2);
+        let backlog = Backlog::of_bytes(2);
+        let mut intake = Intake::new(&config, &backlog);
+        let payload = payload(&[7]);
+        for round in 0..50 {
+            let mut chunk = Chunk::default();
+            if round == 0 {
+                (0..100).for_each(|offset| chunk.push(&message(0, offset, Some(&payload))));
+            }
+            (0..3).for_each(|kind| chunk.tell(news(kind, 0, 100 + round)));
+            intake.add(chunk, &mut operator);
+        }
+        let waiting: Vec<String> = intake.read[&0].iter().skip(1).map(|read| format!("{read:?}")).collect();
+        let expected = ["News(Ended(0))", "News(Silent(0))", "News(ReadUntil { partition: 0, offset: 149 })"];
+        assert_eq!(waiting, expected);
     }
 }

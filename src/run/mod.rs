@@ -302,7 +302,7 @@ impl Process<'_> {
         }
         state_log.forget();
         let start = Start { begun, num_replayed, saved_until, was_lost: publisher.unsaved() };
-        let backlog = Arc::new(Backlog::new(partitions.len()));
+        let backlog = Arc::new(Backlog::of_bytes(partitions.len()));
         let reader = Reader::start(config, &place::offsets(&read_from), backlog.clone())?;
         let observed = reader.observed();
         metrics.set_partitions(partitions);

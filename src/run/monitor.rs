@@ -44,8 +44,7 @@ pub struct Monitor<'a> {
     log_score: FadingMean,
     baseline: FadingMean,
     recorder: Recorder,
-    /// Time since the last chunk spent on decoding, scoring and putting out.
-    decode: Duration,
+    /// Time since the last chunk spent on scoring and on putting out.
     score: Duration,
     encode: Duration,
 }
@@ -70,17 +69,16 @@ impl<'a> Monitor<'a> {
             log_score: FadingMean::default(),
             baseline: FadingMean::default(),
             recorder: Recorder::new(config),
-            decode: Duration::ZERO,
             score: Duration::ZERO,
             encode: Duration::ZERO,
         }
     }
 
-    /// A chunk is to be worked off, and another one was.
-    pub fn turn(&mut self) {
+    /// A chunk is to be worked off, and another one was, of which decoding took so long.
+    pub fn turn(&mut self, mut decode: Duration) {
         let stages = &self.metrics.stages;
         for (stage, spent) in [
-            (&stages.decode, &mut self.decode),
+            (&stages.decode, &mut decode),
             (&stages.score, &mut self.score),
             (&stages.encode, &mut self.encode),
         ] {
@@ -88,11 +86,6 @@ impl<'a> Monitor<'a> {
                 stage.observe(std::mem::take(spent).as_secs_f64());
             }
         }
-    }
-
-    /// Decoding took so long.
-    pub fn decoded(&mut self, took: Duration) {
-        self.decode += took;
     }
 
     /// The operator took so long for a record. One that completes a mini-batch takes as long as the step: hundreds of times a score.

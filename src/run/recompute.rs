@@ -40,7 +40,7 @@ pub struct Recomputed {
 /// When the input can't be read.
 pub fn recompute(config: &Config, course: Course, wanted: Wanted) -> Result<Option<Recomputed>, ReadError> {
     let Course { operator, ledger, read_from, .. } = course;
-    let backlog = Arc::new(Backlog::new(read_from.len()));
+    let backlog = Arc::new(Backlog::of_bytes(read_from.len()));
     let reader = Reader::start(config, &place::offsets(&read_from), backlog.clone())?.of_these_alone();
     let (sender, chunks) = mpsc::sync_channel(MAX_CHUNKS);
     let is_done = AtomicBool::new(false);
