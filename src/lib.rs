@@ -58,6 +58,6 @@ pub mod state;
 pub mod text;
 pub mod watch;
 
-/// Events are allocated by the reader and freed by the operator, at which the system's allocator makes the two wait for each other.
+/// Events and scores have a dozen small parts each, with which the system's allocator takes longer.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
