@@ -174,16 +174,13 @@ impl<'a> Compute<'a> {
         loop {
             let before = self.actions.len();
             let Some(taken) = self.take() else { break };
-            let mut now = Instant::now();
+            let now = Instant::now();
             if !taken.is_replayed {
                 let has_learned =
                     self.actions[before..].iter().any(|action| matches!(action, Action::Learned { .. }));
                 self.monitor.took(now - begun, has_learned);
             }
-            if self.intake.took(taken, &mut self.operator) {
-                now = Instant::now();
-            }
-            begun = now;
+            begun = if self.intake.took(taken, &mut self.operator) { Instant::now() } else { now };
             if taken.is_whole {
                 if taken.is_replayed {
                     // It was published before.

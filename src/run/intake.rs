@@ -245,22 +245,7 @@ mod tests {
         seen
     }
 
-    /// Decodes everything at once, and takes what can be taken.
-    fn drive_early(config: &Config, operator: &mut Operator, given: &[(i32, Given)]) -> Vec<String> {
-        let (mut decoder, mut records) = (Decoder::new(config), Vec::new());
-        for &(partition, ref given) in given {
-            match given {
-                Given::Message { offset, payload } => {
-                    decoder.decode(&message(partition, *offset, payload.as_deref()), &mut records);
-                    records.drain(..).for_each(|record| operator.push(Input::Record(record)));
-                }
-                Given::News { kind, offset } => operator.push(news(*kind, partition, *offset)),
-            }
-        }
-        take_all(operator, |_, _| ())
-    }
-
-    fn drive_late(intake: &mut Intake<'_>, operator: &mut Operator, given: &[(i32, Given)]) -> Vec<String> {
+    fn chunk(given: &[(i32, Given)]) -> Chunk {
         let mut chunk = Chunk::default();
         for &(partition, ref given) in given {
             match given {
@@ -270,7 +255,28 @@ mod tests {
                 Given::News { kind, offset } => chunk.tell(news(*kind, partition, *offset)),
             }
         }
-        intake.add(chunk, operator);
+        chunk
+    }
+
+    /// Decodes everything at once, and takes what can be taken.
+    fn drive_early(config: &Config, operator: &mut Operator, given: &[(i32, Given)]) -> Vec<String> {
+        let (mut decoder, mut records) = (Decoder::new(config), Vec::new());
+        for read in chunk(given).into_parts() {
+            match read {
+                Read::News(news) => operator.push(news),
+                Read::Messages(mut messages) => {
+                    while let Some(message) = messages.take() {
+                        decoder.decode(&message, &mut records);
+                    }
+                    records.drain(..).for_each(|record| operator.push(Input::Record(record)));
+                }
+            }
+        }
+        take_all(operator, |_, _| ())
+    }
+
+    fn drive_late(intake: &mut Intake<'_>, operator: &mut Operator, given: &[(i32, Given)]) -> Vec<String> {
+        intake.add(chunk(given), operator);
         take_all(operator, |taken, operator| {
             intake.took(taken, operator);
         })
@@ -290,10 +296,10 @@ mod tests {
             let backlog = Backlog::of_bytes(3);
             let (mut early, mut late) = (operator(&config, 3), operator(&config, 3));
             let mut intake = Intake::new(&config, &backlog);
-            let mut saved = (early.saved(), 0);
+            let mut saved = early.saved();
             for (nth, chunk) in given.chunks(size).enumerate() {
                 if nth == num_saved {
-                    saved = (early.saved(), nth);
+                    saved = early.saved();
                     early.take_order();
                 }
                 let taken = drive_late(&mut intake, &mut late, chunk);
@@ -301,7 +307,7 @@ mod tests {
                 prop_assert_eq!(early.positions(), late.positions());
             }
 
-            let (saved, order) = (saved.0, early.take_order());
+            let order = early.take_order();
             let from = saved.read_from();
             let restored = || Operator::restore(&config, saved.clone(), Positions::new(), &order).unwrap();
             let (mut early, mut late) = (restored(), restored());

@@ -18,7 +18,6 @@ use tailwater::{
         messages::Messages,
         reader::{MAX_CHUNKS, Read, Reader},
     },
-    record::Message,
 };
 
 use crate::{
@@ -62,13 +61,6 @@ fn a_full_backlog_pauses_reading_and_keeps_the_lead_and_nothing_is_lost() {
     let (sender, chunks) = mpsc::sync_channel(MAX_CHUNKS);
     let stop = AtomicBool::new(false);
     let (num_paused, num_pauses) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    // All messages weigh the same.
-    let num_read = || {
-        let mut one = Messages::new(0);
-        let payload = Some(record.as_bytes());
-        one.push(&Message { partition: 0, offset: 0, timestamp_ms: Some(0), key: None, payload });
-        (backlog.num(0) / one.num_bytes()) as i64
-    };
     let is_bounded = || {
         let num_bytes = backlog.num(0);
         assert!(num_bytes <= MAX_BYTES + CHUNK_BYTES, "{num_bytes} bytes, where {MAX_BYTES} are allowed");
@@ -115,7 +107,8 @@ fn a_full_backlog_pauses_reading_and_keeps_the_lead_and_nothing_is_lost() {
                 }
             }
         };
-        work_off_to(num_read() * 3 / 4);
+        let num_read = backlog.num(0) / (record.len() + Messages::HEAD_BYTES);
+        work_off_to(num_read as i64 * 3 / 4);
         wait_until("it to go on and to be full again", || num_pauses.load(Ordering::Relaxed) == 2);
         work_off_to(NUM_RECORDS);
         assert_eq!(backlog.num(0), 0);
