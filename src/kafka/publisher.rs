@@ -38,6 +38,7 @@ use crate::{
         place::{self, Positions},
         saved::SavedOperator,
     },
+    score::arrow,
     state::{
         About, Named, Progress, Snapshot,
         directory::Directory,
@@ -82,6 +83,15 @@ pub struct Message {
 pub enum Publish {
     /// Send this.
     Message(Message),
+    /// Encode these rows, and send them.
+    Batch {
+        /// Where to.
+        topic: Arc<str>,
+        /// The partition: the one that their events came from.
+        partition: i32,
+        /// The rows.
+        batch: arrow::Batch,
+    },
     /// Everything up to here is one unit of delivery.
     Commit(Box<Commit>),
 }
@@ -132,6 +142,9 @@ pub enum PublishError {
         /// librdkafka's reason.
         error: KafkaError,
     },
+    /// A batch could not be encoded.
+    #[error(transparent)]
+    Encode(#[from] arrow::EncodeError),
     /// A transaction was not committed.
     #[error(transparent)]
     Transaction(#[from] TransactionError),
@@ -303,6 +316,11 @@ impl<'a> Publisher<'a> {
         loop {
             match inbox.recv_timeout(Duration::from_millis(50)) {
                 Ok(Publish::Message(message)) => self.send(message)?,
+                Ok(Publish::Batch { topic, partition, batch }) => {
+                    let payload = Some(batch.encode()?.into());
+                    let headers = vec![("content-type".to_owned(), arrow::CONTENT_TYPE.to_owned())];
+                    self.send(Message { topic, partition, key: None, payload, headers })?;
+                }
                 Ok(Publish::Commit(commit)) => {
                     let begun = Instant::now();
                     let Commit { positions, order, snapshot, timestamps_ms } = *commit;

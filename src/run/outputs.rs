@@ -266,14 +266,7 @@ impl<R: Row> Stream<R> {
 impl<R: Row> Open<R> {
     fn close(&mut self, topic: &Arc<str>, partition: i32, way: &mut Way<'_>) -> Result<(), OutputError> {
         self.since = None;
-        let message = Message {
-            topic: topic.clone(),
-            partition,
-            key: None,
-            payload: Some(self.batch.finish()?.into()),
-            headers: content_type(arrow::CONTENT_TYPE),
-        };
-        way.send(Publish::Message(message))
+        way.send(Publish::Batch { topic: topic.clone(), partition, batch: self.batch.close()? })
     }
 }
 

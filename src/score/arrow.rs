@@ -98,18 +98,21 @@ impl<R: Row> BatchBuilder<R> {
         self.overhead_bytes + self.row_bytes
     }
 
-    /// The rows as one self-contained IPC stream (schema, one batch, end); the builder starts anew.
+    /// The rows as one self-contained IPC stream; the builder starts anew.
     ///
     /// # Errors
     /// When Arrow can't encode the batch.
     pub fn finish(&mut self) -> Result<Vec<u8>, EncodeError> {
-        let capacity = self.overhead_bytes + self.row_bytes;
-        let batch = self.finish_batch()?;
-        let options = IpcWriteOptions::try_new(ALIGNMENT_BYTES, false, MetadataVersion::V5)?;
-        let schema = self.schema.arrow();
-        let mut writer = StreamWriter::try_new_with_options(Vec::with_capacity(capacity), schema, options)?;
-        writer.write(&batch)?;
-        Ok(writer.into_inner()?)
+        self.close()?.encode()
+    }
+
+    /// The rows as what is left to encode, by whoever has the time; the builder starts anew.
+    ///
+    /// # Errors
+    /// When they are no batch to Arrow.
+    pub fn close(&mut self) -> Result<Batch, EncodeError> {
+        let max_bytes = self.num_bytes();
+        Ok(Batch { rows: self.finish_batch()?, max_bytes })
     }
 
     /// The rows as they are; the builder starts anew.
@@ -121,6 +124,28 @@ impl<R: Row> BatchBuilder<R> {
         self.row_bytes = 0;
         let columns = self.columns.iter_mut().map(Column::finish).collect();
         Ok(RecordBatch::try_new(self.schema.arrow().clone(), columns)?)
+    }
+}
+
+/// Rows that are complete.
+#[derive(Debug)]
+pub struct Batch {
+    rows: RecordBatch,
+    /// An upper bound of the stream's size.
+    max_bytes: usize,
+}
+
+impl Batch {
+    /// The rows as one self-contained IPC stream: schema, one batch, end.
+    ///
+    /// # Errors
+    /// When Arrow can't encode the batch.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let options = IpcWriteOptions::try_new(ALIGNMENT_BYTES, false, MetadataVersion::V5)?;
+        let stream = Vec::with_capacity(self.max_bytes);
+        let mut writer = StreamWriter::try_new_with_options(stream, self.rows.schema_ref(), options)?;
+        writer.write(&self.rows)?;
+        Ok(writer.into_inner()?)
     }
 }
 
