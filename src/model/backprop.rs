@@ -25,6 +25,8 @@ pub struct Backprop {
     outputs: Vec<f32>,
     /// With respect to the sums of a layer, and of the one before it.
     grads: [Vec<f32>; 2],
+    /// Of the linear path, to one location.
+    linear: Vec<f32>,
     gradient: Vec<f32>,
     multiplier: Multiplier,
 }
@@ -39,6 +41,7 @@ impl Backprop {
             slopes: vec![vec![]; num_layers - 1],
             outputs: vec![],
             grads: [vec![], vec![]],
+            linear: vec![],
             gradient: vec![0.0; shape.num_weights()],
             multiplier: Multiplier::default(),
             shape,
@@ -115,15 +118,19 @@ impl Loops for Backward<'_> {
     #[inline(always)]
     fn call(self) {
         let Self { of, weights, rows } = self;
-        let Backprop { shape, inputs, slopes, grads: [grad, grad_before], gradient, multiplier, .. } = of;
+        let Backprop { shape, inputs, slopes, grads: [grad, grad_before], linear, gradient, multiplier, .. } =
+            of;
         gradient.fill(0.0);
-        let (linear, width) = (&mut gradient[shape.linear()], shape.locations().len());
-        for (grad, row) in grad.chunks_exact(shape.num_outputs()).zip(rows) {
-            for (&x, sums) in row.dense.iter().zip(linear.chunks_exact_mut(width.max(1))) {
-                for (&location, sum) in shape.locations().iter().zip(sums) {
+        for (nth, &location) in shape.locations().iter().enumerate() {
+            linear.clear();
+            linear.resize(shape.num_dense(), 0.0);
+            for (grad, row) in grad.chunks_exact(shape.num_outputs()).zip(rows) {
+                for (sum, &x) in linear.iter_mut().zip(&row.dense) {
                     *sum += x * grad[location];
                 }
             }
+            let column = gradient[shape.linear()].iter_mut().skip(nth).step_by(shape.locations().len());
+            column.zip(&*linear).for_each(|(sum, &total)| *sum = total);
         }
         for (nth, layer) in shape.layers().iter().enumerate().rev() {
             let width = layer.outputs;

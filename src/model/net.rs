@@ -250,15 +250,16 @@ impl Loops for Forward<'_> {
         squashed.clear();
         squashed.extend(row.dense.iter().map(|&x| squash(x)));
         for (index, layer) in shape.layers.iter().enumerate() {
-            let matrix = &weights[layer.weights.clone()];
             next.clear();
             next.extend_from_slice(&weights[layer.bias.clone()]);
+            next.resize(num_sums(layer.outputs), 0.0);
             let inputs: &[f32] = if index == 0 { squashed } else { current };
-            add_product(next, inputs, matrix);
+            add_product(next, inputs, &weights[layer.weights.start..], layer.outputs);
+            next.truncate(layer.outputs);
             if index == 0 {
                 for (feature, &number) in row.categories.iter().enumerate() {
                     if let Some(input) = shape.category_row(feature, number) {
-                        let row = &matrix[input * layer.outputs..][..layer.outputs];
+                        let row = &weights[layer.weights.start + input * layer.outputs..][..layer.outputs];
                         next.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight);
                     }
                 }
@@ -273,38 +274,41 @@ impl Loops for Forward<'_> {
     }
 }
 
-/// sums += inputs · matrix, whose rows beyond the inputs are left out.
+/// As many sums are kept for a layer as its matrix has columns, or up to a multiple of eight: what stands beyond a row's end is added up
+/// like the rest of it. Of the matrix' last row that is the bias which follows, if it is long enough.
+fn num_sums(width: usize) -> usize {
+    if width < 4 { width } else { width.next_multiple_of(8) }
+}
+
+/// sums += inputs · matrix of some `width`, with which `weights` begin and whose rows beyond the inputs are left out.
 #[inline(always)]
-fn add_product(sums: &mut [f32], inputs: &[f32], matrix: &[f32]) {
-    // A sum waits for each of its terms: many at once are as fast as few.
-    let at = add_columns::<32>(sums, 0, inputs, matrix);
-    let at = add_columns::<16>(sums, at, inputs, matrix);
-    let width = sums.len();
-    if at == width {
-        return;
-    }
-    for (&x, row) in inputs.iter().zip(matrix.chunks_exact(width)) {
-        for (sum, &weight) in sums[at..].iter_mut().zip(&row[at..]) {
-            *sum = f32::mul_add(x, weight, *sum);
-        }
+fn add_product(sums: &mut [f32], inputs: &[f32], weights: &[f32], width: usize) {
+    let mut at = 0;
+    while at < sums.len() {
+        let (sums, weights) = (&mut sums[at..], &weights[at..]);
+        // A sum waits for each of its terms: many at once are as fast as few.
+        at += match sums.len() {
+            32.. => add_columns::<32>(sums, inputs, weights, width),
+            24.. => add_columns::<24>(sums, inputs, weights, width),
+            16.. => add_columns::<16>(sums, inputs, weights, width),
+            8.. => add_columns::<8>(sums, inputs, weights, width),
+            _ => add_columns::<1>(sums, inputs, weights, width),
+        };
     }
 }
 
-/// The same of the columns from `at` on, N at once, whose sums stay in registers while the inputs are gone through; where the rest begins.
+/// The same of N columns, whose sums stay in registers while the inputs are gone through; gives N.
 #[inline(always)]
-fn add_columns<const N: usize>(sums: &mut [f32], mut at: usize, inputs: &[f32], matrix: &[f32]) -> usize {
-    let width = sums.len();
-    while let Some(sums) = sums[at..].first_chunk_mut::<N>() {
-        let mut kept = *sums;
-        for (&x, row) in inputs.iter().zip(matrix.chunks_exact(width)) {
-            for (sum, &weight) in kept.iter_mut().zip(&row[at..][..N]) {
-                *sum = f32::mul_add(x, weight, *sum);
-            }
+fn add_columns<const N: usize>(sums: &mut [f32], inputs: &[f32], weights: &[f32], width: usize) -> usize {
+    let sums = sums.first_chunk_mut::<N>().expect("there are as many");
+    let mut kept = *sums;
+    for (nth, &x) in inputs.iter().enumerate() {
+        for (sum, &weight) in kept.iter_mut().zip(&weights[nth * width..][..N]) {
+            *sum = f32::mul_add(x, weight, *sum);
         }
-        *sums = kept;
-        at += N;
     }
-    at
+    *sums = kept;
+    N
 }
 
 /// The weights of the last layer that keep their value.

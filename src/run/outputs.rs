@@ -16,7 +16,7 @@ use crate::{
     record::{self, Reject},
     score::{
         Outcome, Scored,
-        arrow::{self, BatchBuilder, EncodeError},
+        arrow::{BatchBuilder, EncodeError},
         json::{self, JsonEncoder},
         row::{Row, RowSchema},
     },
