@@ -30,6 +30,26 @@ impl<'a> Matrix<'a> {
         Self { is_transposed: !self.is_transposed, ..self }
     }
 
+    /// Its rows `start`, `start + 1`, … to `ROWS` of them, for a tile: where they lie, if they are as many, or else written to `space` with
+    /// zeros for those that there are not.
+    #[inline(always)]
+    fn tile_rows(self, start: usize, space: &'a mut Vec<[f32; ROWS]>) -> Left<'a> {
+        let Self { values, width, is_transposed } = self;
+        if is_transposed && start + ROWS <= width {
+            return Left::Columns(&values[start..], width);
+        }
+        if !is_transposed && (start + ROWS) * width <= values.len() {
+            let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
+            for (nth, row) in rows.iter_mut().enumerate() {
+                *row = &values[(start + nth) * width..][..width];
+            }
+            return Left::Rows(rows);
+        }
+        space.clear();
+        self.transposed().pack(start, space);
+        Left::Packed(space)
+    }
+
     /// Writes its columns `start`, `start + 1`, … as rows of `N`, with zeros where it has no more of them.
     #[inline(always)]
     fn pack<const N: usize>(self, start: usize, packed: &mut Vec<[f32; N]>) {
@@ -106,39 +126,76 @@ impl Loops for Add<'_> {
         }
         let depth = packed_right.len() / width.div_ceil(COLUMNS);
         for (nth, rows) in product.chunks_mut(ROWS * width).enumerate() {
-            packed_left.clear();
-            left.transposed().pack(nth * ROWS, packed_left);
-            debug_assert_eq!(packed_left.len(), depth);
+            let left = left.tile_rows(nth * ROWS, packed_left);
             for (column, right) in (0..width).step_by(COLUMNS).zip(packed_right.chunks_exact(depth.max(1))) {
-                let len = COLUMNS.min(width - column);
                 let mut sums = [[0.0; COLUMNS]; ROWS];
                 for (sums, row) in sums.iter_mut().zip(rows.chunks_exact(width)) {
-                    sums[..len].copy_from_slice(&row[column..][..len]);
+                    let row = &row[column..];
+                    match row.first_chunk() {
+                        Some(whole) => *sums = *whole,
+                        None => sums[..row.len()].copy_from_slice(row),
+                    }
                 }
-                let sums = tile(packed_left, right, sums);
+                let sums = tile(left, right, sums);
                 for (sums, row) in sums.iter().zip(rows.chunks_exact_mut(width)) {
-                    row[column..][..len].copy_from_slice(&sums[..len]);
+                    let row = &mut row[column..];
+                    match row.first_chunk_mut() {
+                        Some(whole) => *whole = *sums,
+                        None => row.copy_from_slice(&sums[..row.len()]),
+                    }
                 }
             }
         }
     }
 }
 
+/// Some rows of a product's left side.
+#[derive(Clone, Copy)]
+enum Left<'a> {
+    /// They stand in one piece each.
+    Rows([&'a [f32]; ROWS]),
+    /// They are columns of numbers in rows of this length, and the first ones of these.
+    Columns(&'a [f32], usize),
+    /// They were written side by side.
+    Packed(&'a [[f32; ROWS]]),
+}
+
 /// sums + Σ left · right
 #[inline(always)]
 fn tile(
-    left: &[[f32; ROWS]],
+    left: Left<'_>,
     right: &[[f32; COLUMNS]],
     mut sums: [[f32; COLUMNS]; ROWS],
 ) -> [[f32; COLUMNS]; ROWS] {
-    for (left, right) in left.iter().zip(right) {
-        for (sums, &a) in sums.iter_mut().zip(left) {
-            for (sum, &b) in sums.iter_mut().zip(right) {
-                *sum = f32::mul_add(a, b, *sum);
+    match left {
+        Left::Rows([first, second, third, fourth]) => {
+            for ((((right, &a), &b), &c), &d) in right.iter().zip(first).zip(second).zip(third).zip(fourth) {
+                add_terms([a, b, c, d], right, &mut sums);
+            }
+        }
+        Left::Columns(values, width) => {
+            for (nth, right) in right.iter().enumerate() {
+                let left = values[nth * width..].first_chunk().expect("a row has that many");
+                add_terms(*left, right, &mut sums);
+            }
+        }
+        Left::Packed(left) => {
+            for (left, right) in left.iter().zip(right) {
+                add_terms(*left, right, &mut sums);
             }
         }
     }
     sums
+}
+
+/// sums += left · right, of one term each
+#[inline(always)]
+fn add_terms(left: [f32; ROWS], right: &[f32; COLUMNS], sums: &mut [[f32; COLUMNS]; ROWS]) {
+    for (sums, a) in sums.iter_mut().zip(left) {
+        for (sum, &b) in sums.iter_mut().zip(right) {
+            *sum = f32::mul_add(a, b, *sum);
+        }
+    }
 }
 
 #[cfg(test)]
