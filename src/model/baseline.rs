@@ -74,6 +74,8 @@ pub struct Baseline {
     support: Support,
     step: Option<f64>,
     state: SavedBaseline,
+    /// [`INDICES`] as raw parameters.
+    raw_indices: [f64; 2],
     density_ws: Workspace,
 }
 
@@ -126,6 +128,7 @@ impl Baseline {
             support: target.support,
             step: target.step,
             state: SavedBaseline::default(),
+            raw_indices: INDICES.map(raw_index),
             density_ws: density.workspace(),
             density,
             blend,
@@ -209,10 +212,10 @@ impl Baseline {
             return;
         }
         let log_odds = self.state.log_odds + EVIDENCE * log_ratio.clamp(-MOST_LOG_RATIO, MOST_LOG_RATIO);
-        let switched = |log_odds: f64, from_other: f64| {
-            ((1.0 - TO_BASELINE - TO_NET) * (-softplus(-log_odds)).exp() + from_other).ln()
-        };
-        self.state.log_odds = switched(log_odds, TO_BASELINE) - switched(-log_odds, TO_NET);
+        // The shares are v = 1 / (1 + odds⁻¹) and odds⁻¹ v, neither of which is too small for the logarithm to be right.
+        let inverse = (-log_odds).exp();
+        let kept = (1.0 - TO_BASELINE - TO_NET) / (1.0 + inverse);
+        self.state.log_odds = ((kept + TO_BASELINE) / (kept * inverse + TO_NET)).ln();
     }
 
     /// Learns from a target.
@@ -281,7 +284,7 @@ impl Baseline {
             Support::Real => MOST_LOG_SCALE,
             Support::Positive => MOST_LOG_SCALE_OF_FIXED,
         };
-        let [least, most] = INDICES.map(raw_index);
+        let [least, most] = self.raw_indices;
         for (nth, param) in self.state.params.iter_mut().enumerate() {
             *param = match nth {
                 LOCATION => param.clamp(-MOST_LOCATION, MOST_LOCATION),
