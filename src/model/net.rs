@@ -217,11 +217,11 @@ impl Shape {
     pub(super) fn add_linear(&self, linear: &[f32], dense: &[f32], out: &mut [f32]) {
         // One location after the other, whose sum stays in a register.
         for (nth, &location) in self.locations.iter().enumerate() {
-            let mut sum = out[location];
+            let mut sum = 0.0;
             for (&x, weights) in dense.iter().zip(linear.chunks_exact(self.locations.len())) {
                 sum = f32::mul_add(x, weights[nth], sum);
             }
-            out[location] = sum;
+            out[location] += sum;
         }
     }
 
