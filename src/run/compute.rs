@@ -414,7 +414,7 @@ mod tests {
         drop(compute);
         let mut commits = inbox.try_iter().filter_map(|publish| match publish {
             Publish::Commit(commit) => Some(commit),
-            Publish::Message(_) => None,
+            Publish::Message(_) | Publish::Batch { .. } => None,
         });
         (*commits.next().unwrap(), rest)
     }
