@@ -1,4 +1,4 @@
-//! The thread that sends. It takes messages in the order in which they were made, and commits. One commit is one unit of
+//! The thread that sends. It takes messages in the order in which they were made, and batches of rows, which it encodes, and commits. One commit is one unit of
 //! delivery: everything that came before it, the state records that go with it, and the input's offsets.
 //!
 //! Exactly once, a unit is one transaction; whatever fails aborts it, and the term ends (`transaction`). At least once, all of a
@@ -48,7 +48,7 @@ use crate::{
     },
 };
 
-/// Messages made and not yet sent: a bound on what waits while a broker is away.
+/// Messages and batches made and not yet sent: a bound on what waits while a broker is away. A batch has room for up to twice its rows.
 pub const MAX_QUEUED: usize = 64;
 
 /// How long one wait for acknowledgements lasts: rdkafka's goes on to its end though all came meanwhile.
@@ -76,6 +76,12 @@ pub struct Message {
     pub payload: Option<Box<[u8]>>,
     /// The headers.
     pub headers: Vec<(String, String)>,
+}
+
+/// The headers of a message whose value is of this type.
+#[must_use]
+pub fn content_type(value: &str) -> Vec<(String, String)> {
+    vec![("content-type".to_owned(), value.to_owned())]
 }
 
 /// What the publisher is told.
@@ -318,7 +324,7 @@ impl<'a> Publisher<'a> {
                 Ok(Publish::Message(message)) => self.send(message)?,
                 Ok(Publish::Batch { topic, partition, batch }) => {
                     let payload = Some(batch.encode()?.into());
-                    let headers = vec![("content-type".to_owned(), arrow::CONTENT_TYPE.to_owned())];
+                    let headers = content_type(arrow::CONTENT_TYPE);
                     self.send(Message { topic, partition, key: None, payload, headers })?;
                 }
                 Ok(Publish::Commit(commit)) => {

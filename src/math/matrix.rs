@@ -125,9 +125,13 @@ impl Loops for Add<'_> {
             right.pack(column, packed_right);
         }
         let depth = packed_right.len() / width.div_ceil(COLUMNS);
+        if depth == 0 {
+            return;
+        }
+        debug_assert_eq!(left.values.len() * width, depth * product.len(), "as many terms on either side");
         for (nth, rows) in product.chunks_mut(ROWS * width).enumerate() {
-            let left = left.tile_rows(nth * ROWS, packed_left);
-            for (column, right) in (0..width).step_by(COLUMNS).zip(packed_right.chunks_exact(depth.max(1))) {
+            let left_rows = left.tile_rows(nth * ROWS, packed_left);
+            for (column, right) in (0..width).step_by(COLUMNS).zip(packed_right.chunks_exact(depth)) {
                 let mut sums = [[0.0; COLUMNS]; ROWS];
                 for (sums, row) in sums.iter_mut().zip(rows.chunks_exact(width)) {
                     let row = &row[column..];
@@ -136,7 +140,7 @@ impl Loops for Add<'_> {
                         None => sums[..row.len()].copy_from_slice(row),
                     }
                 }
-                let sums = tile(left, right, sums);
+                let sums = tile(left_rows, right, sums);
                 for (sums, row) in sums.iter().zip(rows.chunks_exact_mut(width)) {
                     let row = &mut row[column..];
                     match row.first_chunk_mut() {
@@ -209,7 +213,9 @@ mod tests {
     #[test]
     fn a_product_is_the_sum_in_order_whatever_the_sizes_and_the_layouts() {
         let mut multiplier = Multiplier::default();
-        for (height, depth, width) in [(1, 1, 1), (3, 5, 7), (4, 0, 8), (9, 33, 17), (8, 16, 24), (0, 3, 2)] {
+        for (height, depth, width) in
+            [(1, 1, 1), (3, 5, 7), (4, 0, 8), (9, 0, 8), (9, 33, 17), (8, 16, 24), (0, 3, 2)]
+        {
             let (a, b, start) =
                 (values(height * depth, 1), values(depth * width, 2), values(height * width, 3));
             let turned = |values: &[f32], width: usize| -> Vec<f32> {

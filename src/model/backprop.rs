@@ -25,7 +25,7 @@ pub struct Backprop {
     outputs: Vec<f32>,
     /// With respect to the sums of a layer, and of the one before it.
     grads: [Vec<f32>; 2],
-    /// Of the linear path, to one location.
+    /// The gradient in the weights of the linear path to one location.
     linear: Vec<f32>,
     gradient: Vec<f32>,
     multiplier: Multiplier,
@@ -118,8 +118,9 @@ impl Loops for Backward<'_> {
     #[inline(always)]
     fn call(self) {
         let Self { of, weights, rows } = self;
-        let Backprop { shape, inputs, slopes, grads: [grad, grad_before], linear, gradient, multiplier, .. } =
-            of;
+        let Backprop {
+            shape, inputs, slopes, grads: [grad, grad_before], linear, gradient, multiplier, ..
+        } = of;
         gradient.fill(0.0);
         for (nth, &location) in shape.locations().iter().enumerate() {
             linear.clear();
@@ -213,11 +214,14 @@ mod tests {
     /// With dense inputs and categories, with one of both alone; with one layer and with more; with and without locations.
     fn nets(activation: Activation) -> Vec<(Shape, Vec<f32>, Vec<Row>)> {
         const LOCATIONS: [Role; 5] = [Conditional, Location, Conditional, Location, Conditional];
-        let layouts: [Layout<'_>; 4] = [
+        let layouts: [Layout<'_>; 6] = [
             (6, &[4, 3], &[16, 8], &LOCATIONS),
             (5, &[], &[9], &LOCATIONS[..2]),
             (0, &[4, 3], &[7, 5, 3], &LOCATIONS),
             (3, &[4, 3], &[33], &[Conditional; 9]),
+            // Widths of which as much as there can be stands beyond a row's end.
+            (9, &[], &[4, 24, 1, 25], &[Conditional; 4]),
+            (0, &[4, 3], &[12], &[Conditional; 17]),
         ];
         layouts
             .map(|(num_dense, columns, hidden, roles)| net(activation, num_dense, columns, hidden, roles))

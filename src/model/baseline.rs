@@ -461,6 +461,22 @@ mod tests {
     }
 
     #[test]
+    fn the_odds_are_those_of_shares_that_were_switched() {
+        let share = |log_odds: f64| (-softplus(-log_odds)).exp();
+        let mut baseline = baseline(&[]);
+        for (nth, log_ratio) in [0f64, 3.0, -3.0, 1e300, 1e300, -1e300, -20.0, 500.0].into_iter().enumerate()
+        {
+            let moved = baseline.state.log_odds + EVIDENCE * log_ratio.clamp(-MOST_LOG_RATIO, MOST_LOG_RATIO);
+            let kept = 1.0 - TO_BASELINE - TO_NET;
+            let expected = (kept * share(moved) + TO_BASELINE).ln() - (kept * share(-moved) + TO_NET).ln();
+            baseline.judge([0.0, log_ratio]);
+            let log_odds = baseline.state.log_odds;
+            assert!((log_odds - expected).abs() < 1e-12, "{nth}: {log_odds} {expected}");
+            assert!(log_odds.abs() <= MOST_LOG_ODDS, "{nth}: {log_odds}");
+        }
+    }
+
+    #[test]
     fn the_better_of_the_two_takes_over_and_the_other_is_kept() {
         let mut baseline = baseline(&["model.flows=[\"affine\"]"]);
         learn(&mut baseline, gaussian(1_000, 0.0, 1.0));

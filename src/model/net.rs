@@ -49,7 +49,7 @@ pub struct Layer {
     pub outputs: usize,
     /// The matrix, row-major.
     pub weights: Range<usize>,
-    /// The bias.
+    /// The bias, right after the matrix: the forward pass reads on into it.
     pub bias: Range<usize>,
 }
 
@@ -274,13 +274,15 @@ impl Loops for Forward<'_> {
     }
 }
 
-/// As many sums are kept for a layer as its matrix has columns, or up to a multiple of eight: what stands beyond a row's end is added up
-/// like the rest of it. Of the matrix' last row that is the bias which follows, if it is long enough.
+/// So many sums are kept for a layer: of its columns, up to a multiple of eight. What is one too many adds up what stands beyond a row's
+/// end: the next row, or after the last one the bias, which is as long as a row. So there may be twice as many as columns, which fewer
+/// than four would not reach eight with.
 fn num_sums(width: usize) -> usize {
     if width < 4 { width } else { width.next_multiple_of(8) }
 }
 
-/// sums += inputs · matrix of some `width`, with which `weights` begin and whose rows beyond the inputs are left out.
+/// sums += inputs · matrix of some `width`, with which `weights` begin and whose rows beyond the inputs are left out; of more columns
+/// than that the sums are nobody's ([`num_sums`]).
 #[inline(always)]
 fn add_product(sums: &mut [f32], inputs: &[f32], weights: &[f32], width: usize) {
     let mut at = 0;

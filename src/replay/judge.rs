@@ -149,9 +149,9 @@ impl ScoreFile {
     }
 
     fn write(&mut self) -> Result<(), ReplayError> {
-        let batch = self.batch.finish_batch()?;
+        let batch = self.batch.take()?;
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        writer.write(&batch).map_err(|error| unwritable(&self.path, &error))
+        writer.write(&batch.rows).map_err(|error| unwritable(&self.path, &error))
     }
 
     fn finish(&mut self) -> Result<(), ReplayError> {

@@ -1,8 +1,8 @@
 //! `tailwater run`: the operator on Kafka.
 //!
 //! ```text
-//! reader thread ──chunks──► this thread: decoding, operator, encoding ──messages──► publisher thread
-//!   polls                      order, score, learn                                    sends, commits offsets
+//! reader thread ──chunks──► this thread: decoding, operator, batches ──batches──► publisher thread
+//!   polls                      order, score, learn                                   encodes, sends, commits offsets
 //! ```
 //! The channels are bounded: when the publisher waits for a broker its inbox fills, then the operator waits, the
 //! backlog fills, and the reader pauses partitions while it goes on polling.

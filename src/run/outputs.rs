@@ -11,7 +11,7 @@ use super::spec;
 use crate::{
     config::{Config, InputFormat, OutputFormat},
     http::Health,
-    kafka::publisher::{Commit, Message, Outbox, Publish},
+    kafka::publisher::{Commit, Message, Outbox, Publish, content_type},
     operator::Action,
     record::{self, Reject},
     score::{
@@ -35,7 +35,7 @@ const ROOM_WAIT: Duration = Duration::from_millis(5);
 pub enum OutputError {
     /// The publisher is gone.
     Closed,
-    /// A batch could not be encoded.
+    /// Rows are no batch.
     Encode(EncodeError),
 }
 
@@ -266,12 +266,8 @@ impl<R: Row> Stream<R> {
 impl<R: Row> Open<R> {
     fn close(&mut self, topic: &Arc<str>, partition: i32, way: &mut Way<'_>) -> Result<(), OutputError> {
         self.since = None;
-        way.send(Publish::Batch { topic: topic.clone(), partition, batch: self.batch.close()? })
+        way.send(Publish::Batch { topic: topic.clone(), partition, batch: self.batch.take()? })
     }
-}
-
-fn content_type(value: &str) -> Vec<(String, String)> {
-    owned(vec![("content-type", value.to_owned())])
 }
 
 fn owned(headers: Vec<(&str, String)>) -> Vec<(String, String)> {

@@ -85,7 +85,7 @@ impl<R: Row> BatchBuilder<R> {
         self.num_rows += 1;
     }
 
-    /// Rows since the last [`finish`](Self::finish).
+    /// Rows since they were last taken.
     #[must_use]
     pub fn num_rows(&self) -> usize {
         self.num_rows
@@ -103,34 +103,27 @@ impl<R: Row> BatchBuilder<R> {
     /// # Errors
     /// When Arrow can't encode the batch.
     pub fn finish(&mut self) -> Result<Vec<u8>, EncodeError> {
-        self.close()?.encode()
+        self.take()?.encode()
     }
 
-    /// The rows as what is left to encode, by whoever has the time; the builder starts anew.
+    /// The rows as they are, for whoever has the time to encode them; the builder starts anew.
     ///
     /// # Errors
     /// When they are no batch to Arrow.
-    pub fn close(&mut self) -> Result<Batch, EncodeError> {
+    pub fn take(&mut self) -> Result<Batch, EncodeError> {
         let max_bytes = self.num_bytes();
-        Ok(Batch { rows: self.finish_batch()?, max_bytes })
-    }
-
-    /// The rows as they are; the builder starts anew.
-    ///
-    /// # Errors
-    /// When they are no batch to Arrow.
-    pub fn finish_batch(&mut self) -> Result<RecordBatch, EncodeError> {
         self.last_rows = std::mem::take(&mut self.num_rows);
         self.row_bytes = 0;
         let columns = self.columns.iter_mut().map(Column::finish).collect();
-        Ok(RecordBatch::try_new(self.schema.arrow().clone(), columns)?)
+        Ok(Batch { rows: RecordBatch::try_new(self.schema.arrow().clone(), columns)?, max_bytes })
     }
 }
 
 /// Rows that are complete.
 #[derive(Debug)]
 pub struct Batch {
-    rows: RecordBatch,
+    /// The rows.
+    pub rows: RecordBatch,
     /// An upper bound of the stream's size.
     max_bytes: usize,
 }
