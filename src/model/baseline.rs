@@ -74,8 +74,6 @@ pub struct Baseline {
     support: Support,
     step: Option<f64>,
     state: SavedBaseline,
-    /// [`INDICES`] as raw parameters.
-    raw_indices: [f64; 2],
     density_ws: Workspace,
 }
 
@@ -128,7 +126,6 @@ impl Baseline {
             support: target.support,
             step: target.step,
             state: SavedBaseline::default(),
-            raw_indices: INDICES.map(raw_index),
             density_ws: density.workspace(),
             density,
             blend,
@@ -284,7 +281,7 @@ impl Baseline {
             Support::Real => MOST_LOG_SCALE,
             Support::Positive => MOST_LOG_SCALE_OF_FIXED,
         };
-        let [least, most] = self.raw_indices;
+        let [least, most] = INDICES.map(raw_index);
         for (nth, param) in self.state.params.iter_mut().enumerate() {
             *param = match nth {
                 LOCATION => param.clamp(-MOST_LOCATION, MOST_LOCATION),

@@ -250,16 +250,18 @@ impl Loops for Forward<'_> {
         squashed.clear();
         squashed.extend(row.dense.iter().map(|&x| squash(x)));
         for (index, layer) in shape.layers.iter().enumerate() {
+            // The bias follows the matrix.
+            let matrix = &weights[layer.weights.start..];
             next.clear();
             next.extend_from_slice(&weights[layer.bias.clone()]);
             next.resize(num_sums(layer.outputs), 0.0);
             let inputs: &[f32] = if index == 0 { squashed } else { current };
-            add_product(next, inputs, &weights[layer.weights.start..], layer.outputs);
+            add_product(next, inputs, matrix, layer.outputs);
             next.truncate(layer.outputs);
             if index == 0 {
                 for (feature, &number) in row.categories.iter().enumerate() {
                     if let Some(input) = shape.category_row(feature, number) {
-                        let row = &weights[layer.weights.start + input * layer.outputs..][..layer.outputs];
+                        let row = &matrix[input * layer.outputs..][..layer.outputs];
                         next.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight);
                     }
                 }

@@ -258,6 +258,11 @@ mod tests {
         chunk
     }
 
+    /// So many messages of partition 0, of a row each.
+    fn messages(num: i64) -> Vec<(i32, Given)> {
+        (0..num).map(|offset| (0, Given::Message { offset, payload: Some(payload(&[7])) })).collect()
+    }
+
     /// Decodes everything at once, and takes what can be taken.
     fn drive_early(config: &Config, operator: &mut Operator, given: &[(i32, Given)]) -> Vec<String> {
         let (mut decoder, mut records) = (Decoder::new(config), Vec::new());
@@ -333,18 +338,13 @@ mod tests {
         let mut operator = operator(&config, 2);
         let backlog = Backlog::of_bytes(2);
         let mut intake = Intake::new(&config, &backlog);
-        let payload = payload(&[7]);
-        let each = payload.len() + Messages::HEAD_BYTES;
-        let mut chunk = Chunk::default();
-        (0..1_000).for_each(|offset| chunk.push(&message(0, offset, Some(&payload))));
+        let each = payload(&[7]).len() + Messages::HEAD_BYTES;
         backlog.add(0, 1_000 * each);
-        intake.add(chunk, &mut operator);
+        intake.add(chunk(&messages(1_000)), &mut operator);
         let mut actions = Vec::new();
         assert!(operator.take(&mut actions).is_none());
         assert_eq!(backlog.num(0), (1_000 - RECORDS_AT_ONCE) * each);
-        let mut chunk = Chunk::default();
-        chunk.tell(Input::Ended(1));
-        intake.add(chunk, &mut operator);
+        intake.add(chunk(&[(1, Given::News { kind: 0, offset: 0 })]), &mut operator);
         let mut num_taken = 0;
         while let Some(taken) = operator.take(&mut actions) {
             num_taken += 1;
@@ -361,14 +361,10 @@ mod tests {
         let mut operator = operator(&config, 2);
         let backlog = Backlog::of_bytes(2);
         let mut intake = Intake::new(&config, &backlog);
-        let payload = payload(&[7]);
-        for round in 0..50 {
-            let mut chunk = Chunk::default();
-            if round == 0 {
-                (0..100).for_each(|offset| chunk.push(&message(0, offset, Some(&payload))));
-            }
-            (0..3).for_each(|kind| chunk.tell(news(kind, 0, 100 + round)));
-            intake.add(chunk, &mut operator);
+        intake.add(chunk(&messages(100)), &mut operator);
+        for offset in 100..150 {
+            let given = [0, 1, 2].map(|kind| (0, Given::News { kind, offset }));
+            intake.add(chunk(&given), &mut operator);
         }
         let waiting: Vec<String> = intake.read[&0].iter().skip(1).map(|read| format!("{read:?}")).collect();
         let expected = ["News(Ended(0))", "News(Silent(0))", "News(ReadUntil { partition: 0, offset: 149 })"];
